@@ -1,0 +1,320 @@
+"""What was measured, where, under which conditions. The raw samples are the record; every summary follows from them."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runner import codec
+from runner.errors import ReportError
+from runner.manifest import Device, Engine, Format, Precision
+
+SCHEMA = "1.0"
+
+Level = Literal["note", "caveat", "invalid"]
+Status = Literal["valid", "caveats", "invalid"]
+Effort = Literal["quick", "standard", "rigorous"]
+Stage = Literal["train", "prune"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why a figure is missing, doubtful or void."""
+
+    code: str
+    """Stable, for programs: `emulated`, `no-runtime`, `few-processes` …"""
+    level: Level
+    detail: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+    confidence: float
+    """The coverage that the method reaches here, as a fraction."""
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantity:
+    """A figure that came without being asked twice: a value, or the reason why there is none."""
+
+    value: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuntimeFacts:
+    """What executed an artifact."""
+
+    name: Format
+    version: str
+    provider: str
+    """What did the arithmetic: `CPUExecutionProvider`, `torch qnnpack` …"""
+    device: Device
+    engine: Engine | None
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flip:
+    """A sample that the host and this machine answer differently with the same artifact."""
+
+    sample: int
+    label: int
+    host: int
+    device: int
+    host_margin: float
+    """How far the host's answer led its own runner-up, in logits."""
+    device_margin: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """The answers of one artifact to the evaluation set, and what follows from them."""
+
+    samples: int
+    top1: float
+    top5: float | None
+    """None with 10 classes or fewer, where it says little."""
+    loss: float
+    """Mean cross-entropy, in nats."""
+    agreement: float
+    """Share of samples with the same answer as the fp32 model on the host."""
+    snr_db: float | None
+    """Signal to noise of the logits against those of the fp32 model on the host; None where they are equal bit for bit."""
+    identical_to_host: bool
+    """Whether every logit is the host's own for this artifact, bit for bit."""
+    max_abs_difference: float
+    """The largest difference of a logit from the host's own for this artifact."""
+    flips: tuple[Flip, ...]
+    predictions: tuple[int, ...]
+    """The answer to each sample. The record."""
+    label_ranks: tuple[int, ...]
+    """How many classes scored above the label, for each sample. The record."""
+    losses: tuple[float, ...]
+    """Cross-entropy of each sample. The record."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """What one fresh worker process measured. Times in nanoseconds, in the order in which they were taken."""
+
+    import_ns: int
+    load_ns: int
+    first_ns: int
+    """The first inference, cold."""
+    warmup_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    imported_bytes: int | None
+    """Resident memory with the runtime imported."""
+    loaded_bytes: int | None
+    """Resident memory with the artifact loaded."""
+    peak_bytes: int | None
+    """The largest resident memory of the process's life (VmHWM)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """How long one call takes, over fresh processes: the process is the unit, not the call."""
+
+    batch: int
+    processes: tuple[Process, ...]
+    failures: tuple[str, ...]
+    """What became of the processes that did not finish."""
+    median_ns: float
+    """Median of the processes' medians."""
+    interval: Interval
+    p95_ns: float | None
+    """Median of the processes' 95th percentiles; None with fewer than 59 samples in each."""
+    throughput_per_s: float
+    """Samples a second in a closed loop: batch / median."""
+    load_ns: float
+    """Median over the processes, the runtime's import left out."""
+    first_ns: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactReport:
+    """What was measured of one artifact. A part that is None has its reason in `reasons`."""
+
+    name: str
+    precision: Precision
+    format: Format
+    sha256: str
+    size_bytes: int
+    runtime: RuntimeFacts | None
+    accuracy: Accuracy | None
+    latency: Latency | None
+    peak_bytes: int | None
+    """Median over the processes of their largest resident memory."""
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """A runtime as installed, found without importing it."""
+
+    format: Format
+    package: str
+    version: str | None
+    """None where it is not installed."""
+    kernel: str
+    """What its int8 arithmetic will use on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceFacts:
+    """What the machine is. None is: could not be read here."""
+
+    machine: str
+    system: str
+    cpu: str
+    features: tuple[str, ...]
+    """The instruction sets that matter to int8 and half precision, of those that the CPU has."""
+    cpus: int
+    """Those this process may use: the affinity mask and the cgroup's quota."""
+    affinity: tuple[int, ...]
+    memory_bytes: int | None
+    cuda: tuple[str, ...]
+    """Names of the CUDA devices."""
+    emulated: str | None
+    """The sign by which user-mode emulation was told, if it was."""
+    virtual: str | None
+    """The hypervisor or container, if there is one."""
+    governor: str | None
+    python: str
+    board: str | None
+    """The board's own name of itself, as in the device tree."""
+    runtimes: tuple[Runtime, ...]
+    environment: dict[str, str]
+    """The variables, among those that change a runtime's speed, which are set."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceState:
+    """What the machine was doing at one moment. None is: could not be read here."""
+
+    load_average: float | None
+    temperature_c: float | None
+    frequency_mhz: float | None
+    throttled: bool | None
+    """Whether the board says that it is slowed down by heat or low voltage."""
+    steal_fraction: float | None
+    """Share of CPU time that the hypervisor gave to others since boot."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How it was measured."""
+
+    effort: Effort = "quick"
+    threads: int
+    batch: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One epoch of training or fine-tuning. Losses are means, accuracies fractions."""
+
+    stage: Stage
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRecord:
+    """One step of `pack`: how long it took, and whether it was run or found in the cache."""
+
+    step: str
+    duration_s: float
+    cached: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packing:
+    """What only the host knows: how the artifacts came to be."""
+
+    epochs: tuple[Epoch, ...]
+    steps: tuple[StepRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """One run of the runner over one bundle."""
+
+    schema: str = SCHEMA
+    bundle_id: str
+    """SHA-256 of the bundle's manifest."""
+    bundle_name: str
+    bundle_size_bytes: int | None
+    """None in a host report: it is part of the file that it would measure."""
+    target: str
+    created: str
+    """Start of the run, UTC, ISO 8601."""
+    edgepack: str
+    settings: Settings
+    device: DeviceFacts
+    before: DeviceState
+    after: DeviceState
+    labels: tuple[int, ...]
+    """Of the evaluation set, in its order."""
+    reference_predictions: tuple[int, ...]
+    """The answers of the fp32 model on the host."""
+    artifacts: tuple[ArtifactReport, ...]
+    fastest: str | None
+    """The artifact with the lowest median latency among those whose answers hold."""
+    reasons: tuple[Reason, ...]
+    """What concerns the whole run."""
+    complete: bool = True
+    """False where the run was interrupted: what was finished by then is in it."""
+    packing: Packing | None = None
+    digest: str = ""
+    """SHA-256 of the rest of this document, as canonical JSON."""
+
+    @property
+    def status(self) -> Status:
+        """The worst that any reason says of the figures."""
+        levels = {reason.level for part in (self, *self.artifacts) for reason in part.reasons}
+        return "invalid" if "invalid" in levels else "caveats" if "caveat" in levels else "valid"
+
+    def artifact(self, name: str) -> ArtifactReport | None:
+        """Return the report of the artifact of that name, if there is one."""
+        return next((artifact for artifact in self.artifacts if artifact.name == name), None)
+
+
+def seal(report: Report) -> Report:
+    """Return the report with its digest filled in."""
+    bare = dataclasses.replace(report, digest="")
+    return dataclasses.replace(bare, digest=codec.digest(bare))
+
+
+def read(text: str | bytes, source: str) -> Report:
+    """Read a report and hold it against its digest; `source` names it in errors. Raises ReportError."""
+    try:
+        report = codec.read_versioned(Report, text, SCHEMA)
+    except codec.InvalidDocumentError as error:
+        raise ReportError(str(error), where=source) from None
+    if report.schema == SCHEMA and seal(report).digest != report.digest:
+        raise ReportError("its digest does not fit its content: it was altered or damaged after it was written",
+                          where=source, advice="measure again with `bench-runner`")
+    return report
+
+
+def load(path: Path) -> Report:
+    """Read a report file. Raises ReportError."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ReportError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    return read(text, str(path))

@@ -86,7 +86,7 @@ class Accuracy:
     agreement: float
     """Share of samples with the same answer as the fp32 model on the host."""
     snr_db: float | None
-    """Signal to noise of the logits against those of the fp32 model on the host; None where they are equal bit for bit."""
+    """Signal to noise of the logits against those of the host's fp32 model; None where they are equal bit for bit."""
     identical_to_host: bool
     """Whether every logit is the host's own for this artifact, bit for bit."""
     max_abs_difference: float
@@ -306,8 +306,11 @@ def read(text: str | bytes, source: str) -> Report:
     except codec.InvalidDocumentError as error:
         raise ReportError(str(error), where=source) from None
     if report.schema == SCHEMA and seal(report).digest != report.digest:
-        raise ReportError("its digest does not fit its content: it was altered or damaged after it was written",
-                          where=source, advice="measure again with `bench-runner`")
+        raise ReportError(
+            "its digest does not fit its content: it was altered or damaged after it was written",
+            where=source,
+            advice="measure again with `bench-runner`",
+        )
     return report
 
 

@@ -1,0 +1,1 @@
+"""The host side of edgepack: from a recipe and a target to a bundle."""

@@ -1,0 +1,119 @@
+"""What to do to a model. A table that is absent is a step that is not run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runner import codec
+from runner.errors import UsageError
+from runner.report import Effort
+
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["one-cycle", "plateau"]
+PruneMethod = Literal["l1"]
+QuantizeMethod = Literal["static", "dynamic"]
+Compute = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """The network, and where its weights come from."""
+
+    name: str = "small_cnn"
+    """A name of `pack models`, `torchvision:NAME`, or `path/to/net.py:Callable`."""
+    weights: str | None = None
+    """A .pth, .pt or .safetensors file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """The images, and how they are split and prepared."""
+
+    source: str = "embedded"
+    """A name of `pack datasets`, a folder, or an .npz file."""
+    data_dir: str | None = None
+    """Where the named data sets of torchvision are looked for, and downloaded to."""
+    image_size: int | None = None
+    """Height and width after resizing; by default the size that the images have."""
+    validation: float = 0.1
+    """Share of the training data that is held out for every choice that is made."""
+    calibration_samples: int = 512
+    evaluation_samples: int = 2000
+    mean: tuple[float, ...] | None = None
+    """Per channel, of values in 0 to 1; by default that of the training data."""
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Train:
+    """Training from the weights that the model starts with."""
+
+    epochs: int = 8
+    batch_size: int = 64
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "one-cycle"
+    learning_rate: float = 0.004
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.0
+    augment: bool = True
+    """Random shifts and mirror images."""
+    compute: Compute = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prune:
+    """Weights set to zero, and the training after it that lets the others adapt."""
+
+    method: PruneMethod = "l1"
+    amount: float = 0.5
+    fine_tune_epochs: int = 2
+    fine_tune_learning_rate: float = 0.001
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantize:
+    """How the int8 artifacts are made."""
+
+    method: QuantizeMethod = "static"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """The files' formats."""
+
+    opset: int = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure:
+    """How the artifacts are measured on the host."""
+
+    effort: Effort = "quick"
+    threads: int | None = None
+    """By default as many as there are usable CPUs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that decides what is in a bundle, but for the target."""
+
+    seed: int = 0
+    model: Model = Model()
+    data: Data = Data()
+    train: Train | None = None
+    prune: Prune | None = None
+    quantize: Quantize | None = None
+    export: Export = Export()
+    measure: Measure = Measure()
+
+
+def load(path: Path) -> Recipe:
+    """Read a recipe from a TOML file. Raises UsageError with every problem."""
+    try:
+        return codec.read_toml(Recipe, path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise UsageError("is not a text file", where=str(path)) from None
+    except codec.InvalidDocumentError as error:
+        raise UsageError(str(error), where=str(path), advice="see `pack --help` and the README's recipe") from None

@@ -109,13 +109,17 @@ def _converter(unknown_keys: bool = False) -> cattrs.Converter:
     for kind in (str, int, bool):
         converter.register_structure_hook(kind, _scalar)
     converter.register_structure_hook(float, _number)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _choice)
+    converter.register_structure_hook_func(_is_a(Literal), _choice)
     converter.register_structure_hook_factory(dataclasses.is_dataclass, _table_hook(converter, unknown_keys))
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is tuple, _list_hook(converter))
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is dict, _mapping_hook(converter))
+    converter.register_structure_hook_factory(_is_a(tuple), _list_hook(converter))
+    converter.register_structure_hook_factory(_is_a(dict), _mapping_hook(converter))
     converter.register_structure_hook_func(lambda kind: kind == tuple[int, ...], _integers)
     converter.register_unstructure_hook_func(lambda kind: kind in (tuple[int, ...], tuple[float, ...]), list)
     return converter
+
+
+def _is_a(origin: object) -> Callable[[object], bool]:
+    return lambda kind: bool(get_origin(kind) is origin)
 
 
 def _table_hook(converter: cattrs.Converter, unknown_keys: bool) -> HookFactory:
@@ -128,7 +132,7 @@ def _table_hook(converter: cattrs.Converter, unknown_keys: bool) -> HookFactory:
 
 def _list_hook(converter: cattrs.Converter) -> HookFactory:
     def factory(kind: Any) -> Hook:  # noqa: ANN401 - a generic alias has no type of its own
-        items = list[get_args(kind)[0]]  # type: ignore[misc]  # the element type is known only when the program runs
+        items: Any = list.__class_getitem__(get_args(kind)[0])
         return lambda value, _: tuple(converter.structure(_expect(list, value, "a list"), items))
 
     return factory

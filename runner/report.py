@@ -285,7 +285,8 @@ class Report:
     @property
     def status(self) -> Status:
         """The worst that any reason says of the figures."""
-        levels = {reason.level for part in (self, *self.artifacts) for reason in part.reasons}
+        reasons = [*self.reasons, *(reason for artifact in self.artifacts for reason in artifact.reasons)]
+        levels = {reason.level for reason in reasons}
         return "invalid" if "invalid" in levels else "caveats" if "caveat" in levels else "valid"
 
     def artifact(self, name: str) -> ArtifactReport | None:

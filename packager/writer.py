@@ -1,0 +1,156 @@
+"""Files and a manifest become one reproducible bundle, which appears under its name only when it is whole."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import runner
+from runner import codec
+from runner.bundle import HOST_REPORT, MANIFEST
+from runner.errors import StepError
+from runner.manifest import Entry, Manifest
+from runner.report import Report
+
+SUFFIX = ".edgepack"
+VENDORED = ("click", "cattrs", "attrs", "typing_extensions")
+"""What the runner imports of others, all pure Python; numpy and the runtimes are the device's own."""
+MAX_ENTRY_BYTES = (1 << 31) - 1
+EPOCH = (1980, 1, 1, 0, 0, 0)
+CHUNK_BYTES = 1 << 20
+
+STARTER = b'''"""Measures this bundle on this machine: python3 NAME.edgepack [-o report.json]; see --help."""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("This bundle needs Python 3.11 or newer, and this is %d.%d." % sys.version_info[:2])
+try:
+    import numpy  # noqa: F401
+except ImportError:
+    print("This bundle needs numpy, and a runtime such as onnxruntime:\\n"
+          "  try: %s -m pip install numpy onnxruntime" % sys.executable, file=sys.stderr)
+    sys.exit(4)
+
+from pathlib import Path
+
+from runner.cli import run_bundle
+
+sys.exit(run_bundle(Path(__file__).parent, sys.argv[1:]))
+'''
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """One file that goes into the bundle: its bytes, or where they are."""
+
+    path: str
+    source: bytes | Path
+
+
+@contextlib.contextmanager
+def draft(destination: Path) -> Iterator[Path]:
+    """Yield a path beside `destination`; what is there at the end takes its name, and after a failure it is gone.
+
+    Raises StepError where the folder cannot be written.
+    """
+    path = destination.with_name(f".{destination.name}.{os.getpid()}.part")
+    with _telling(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    try:
+        yield path
+        with _telling(destination):
+            path.replace(destination)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write(path: Path, manifest: Manifest, contents: tuple[Content, ...]) -> None:
+    """Write a bundle of `contents` that has no host report yet; equal inputs give equal bytes.
+
+    Raises StepError where the disk is full or a file is too large for a bundle.
+    """
+    program = _runner_files()
+    listed = replace(manifest, entries=tuple(_entry(content) for content in (*program, *contents)))
+    text = codec.write_json(listed, indent=2).encode()
+    with _telling(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for content in (*program, Content(path=MANIFEST, source=text), *contents):
+            _store(archive, content)
+
+
+def add_host_report(path: Path, report: Report) -> None:
+    """Append the host report to a bundle that has none, and see that the disk has it all. Raises StepError."""
+    with _telling(path), zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        _store(archive, Content(path=HOST_REPORT, source=codec.write_json(report).encode()))
+    with _telling(path), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turn what the disk says into an error that leads on."""
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise StepError(what, where=str(path), advice="another folder with -o, or free some space") from None
+
+
+def _store(archive: zipfile.ZipFile, content: Content) -> None:
+    info = zipfile.ZipInfo(content.path, EPOCH)
+    info.create_system = 3  # Unix, on whatever system it is made
+    info.external_attr = 0o100644 << 16
+    if isinstance(content.source, bytes):
+        archive.writestr(info, content.source)
+        return
+    info.file_size = content.source.stat().st_size
+    with archive.open(info, "w") as file:
+        for chunk in _chunks(content):
+            file.write(chunk)
+
+
+def _entry(content: Content) -> Entry:
+    found, size_bytes = hashlib.sha256(), 0
+    for chunk in _chunks(content):
+        found.update(chunk)
+        size_bytes += len(chunk)
+    if size_bytes > MAX_ENTRY_BYTES:
+        what = f"{content.path} would have {size_bytes} bytes, and an entry of a bundle at most {MAX_ENTRY_BYTES}"
+        raise StepError(what, advice="fewer evaluation samples with --eval-samples, or a smaller --image-size")
+    return Entry(path=content.path, size_bytes=size_bytes, sha256=found.hexdigest())
+
+
+def _chunks(content: Content) -> Iterator[bytes]:
+    if isinstance(content.source, bytes):
+        yield content.source
+        return
+    with content.source.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _runner_files() -> tuple[Content, ...]:
+    """Return the runner and what it imports of others, as they are installed here."""
+    root = Path(runner.__file__).parent
+    files: dict[str, Path] = {f"runner/{path.relative_to(root).as_posix()}": path for path in root.rglob("*.py")}
+    for name in VENDORED:
+        files |= _distribution_files(name)
+    starter = Content(path="__main__.py", source=STARTER)
+    return (starter, *(Content(path=path, source=files[path]) for path in sorted(files)))
+
+
+def _distribution_files(name: str) -> Mapping[str, Path]:
+    """Return a distribution's modules and licence files: path in the bundle -> file here."""
+    found = importlib.metadata.files(name) or []
+    modules = {str(path): Path(str(path.locate())) for path in found if path.suffix == ".py" and ".." not in path.parts}
+    licences = {
+        f"licences/{name}/{path.name}": Path(str(path.locate()))
+        for path in found
+        if ".dist-info" in str(path) and "licen" in str(path).lower()
+    }
+    return modules | licences

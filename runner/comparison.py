@@ -1,0 +1,155 @@
+"""What two reports of one bundle say of each other: the types that `compare` fills, and nothing else."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.report import Effort, Interval, Reason, Status
+
+SCHEMA = "1.0"
+
+Unit = Literal["bytes", "fraction", "nats", "ns"]
+Pair = Literal["same-device", "cross-device"]
+Place = Literal["host", "device"]
+Word = Literal["faster", "slower", "equivalent", "inconclusive"]
+Limit = Literal["max_slowdown", "max_accuracy_drop"]
+Judgement = Literal["held", "violated", "undecided"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What the user does not put up with, as fractions. None is not asked for."""
+
+    max_slowdown: float | None = None
+    """0.05: the latency may be up to 1.05 times the host's."""
+    max_accuracy_drop: float | None = None
+    """0.005: top-1 may be up to half a point below the host's."""
+    strict: bool = False
+    """Whether a limit that cannot be decided counts as missed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """Where and how one of the two reports was measured."""
+
+    machine: str
+    name: str
+    """The board's name, or the CPU's."""
+    cpus: int
+    threads: int
+    batch: int
+    effort: Effort
+    created: str
+    status: Status
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delta:
+    """One figure on both sides. None is: not measured, or withheld."""
+
+    metric: str
+    unit: Unit
+    host: float | None
+    device: float | None
+    difference: float | None
+    """Device less host."""
+    ratio: float | None
+    """Device / host; of latencies the Hodges-Lehmann estimate."""
+    interval: Interval | None = None
+    """Of the ratio."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerFlip:
+    """A sample that one artifact answers differently on the two machines."""
+
+    sample: int
+    label: int
+    host: int
+    device: int
+    host_margin: float | None
+    """How far the answer led its runner-up, in logits. None where the device's report does not list this flip."""
+    device_margin: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """One artifact's answers to the same samples on the two machines, one by one."""
+
+    samples: int
+    agreement: float
+    """Share of samples with the same answer on both."""
+    right_to_wrong: int
+    """Right on the host, wrong on the device."""
+    wrong_to_right: int
+    flips: tuple[AnswerFlip, ...]
+
+    @property
+    def accuracy_drop(self) -> float:
+        """By how much top-1 is lower on the device."""
+        return (self.right_to_wrong - self.wrong_to_right) / self.samples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactComparison:
+    """One artifact that both machines ran."""
+
+    name: str
+    deltas: tuple[Delta, ...]
+    """One of each metric."""
+    answers: Answers | None
+    word: Word | None
+    """What the latencies say on one and the same device; across devices nothing is better or worse."""
+    withheld: tuple[Reason, ...]
+    """Why a claim is not made here."""
+
+    def delta(self, metric: str) -> Delta:
+        """Return the delta of the metric of that name."""
+        return next(delta for delta in self.deltas if delta.metric == metric)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """An artifact that one side did not run."""
+
+    name: str
+    side: Place
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """One stated limit, judged for one artifact."""
+
+    artifact: str
+    limit: Limit
+    allowed: float
+    observed: float | None
+    """The slowdown, or the drop of top-1, as a fraction."""
+    interval: Interval | None
+    """Of the slowdown."""
+    judgement: Judgement
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What follows from two reports of one bundle."""
+
+    schema: str = SCHEMA
+    bundle_id: str
+    bundle_name: str
+    target: str
+    pair: Pair
+    host: Side
+    device: Side
+    limits: Limits
+    margin: float | None
+    """On one device: how large a change of latency must be to stand out from the noise between sessions."""
+    artifacts: tuple[ArtifactComparison, ...]
+    missing: tuple[Missing, ...]
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[Reason, ...]
+    """What was not alike in the two measurements."""
+    violated: bool
+    """Whether a stated limit is missed; with `strict`, also whether one could not be decided."""

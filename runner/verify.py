@@ -1,0 +1,138 @@
+"""Hold a report against itself: every summary must follow from the raw samples beside it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from runner import stats
+from runner.report import Accuracy, ArtifactReport, Flip, Latency, Report
+
+TOLERANCE = 1e-9
+"""Relative: sums may be taken in another order than they were when the report was made."""
+
+
+def malformed(report: Report) -> tuple[str, ...]:
+    """Return, as `path: problem`, where the record itself is of no use: lists of unequal length, times not positive."""
+    samples = len(report.labels)
+    problems = list(_lengths("reference_predictions", report.reference_predictions, samples))
+    for artifact in report.artifacts:
+        if artifact.accuracy:
+            problems += _malformed_accuracy(f"{artifact.name}: accuracy", artifact.accuracy, samples)
+        if artifact.latency:
+            problems += _malformed_latency(f"{artifact.name}: latency", artifact.latency)
+    return tuple(problems)
+
+
+def contradictions(report: Report) -> tuple[str, ...]:
+    """Return, as `path: reported x, the record gives y`, every summary that is not what the raw samples give."""
+    problems = malformed(report)
+    if problems:
+        return problems
+    found = [problem for artifact in report.artifacts for problem in _artifact_contradictions(report, artifact)]
+    measured = {artifact.name for artifact in report.artifacts if artifact.latency}
+    if report.fastest is not None and report.fastest not in measured:
+        found.append(f"fastest: reported {report.fastest}, which has no latency")
+    return tuple(found)
+
+
+def _lengths(path: str, values: Sequence[float], samples: int) -> Iterator[str]:
+    if len(values) != samples or not samples:
+        yield f"{path}: {len(values)} values for {samples} labels"
+
+
+def _malformed_accuracy(path: str, accuracy: Accuracy, samples: int) -> Iterator[str]:
+    yield from _lengths(f"{path}.predictions", accuracy.predictions, samples)
+    yield from _lengths(f"{path}.label_ranks", accuracy.label_ranks, samples)
+    yield from _lengths(f"{path}.losses", accuracy.losses, samples)
+    if any(not 0 <= flip.sample < samples for flip in accuracy.flips):
+        yield f"{path}.flips: a sample that is not there"
+
+
+def _malformed_latency(path: str, latency: Latency) -> Iterator[str]:
+    if not latency.processes:
+        yield f"{path}.processes: none"
+    for index, process in enumerate(latency.processes):
+        if not process.samples_ns or min(process.samples_ns) <= 0:
+            yield f"{path}.processes[{index}].samples_ns: none, or not all positive"
+
+
+def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterator[str]:
+    if artifact.accuracy:
+        yield from _accuracy_contradictions(f"{artifact.name}: accuracy", artifact.accuracy, report)
+    if artifact.latency:
+        yield from _latency_contradictions(f"{artifact.name}: latency", artifact.latency)
+    peaks = [process.peak_bytes for process in artifact.latency.processes] if artifact.latency else []
+    known = [peak for peak in peaks if peak is not None]
+    # A whole number of bytes: the median of an even number of processes may lie half a byte beside it.
+    if known and (artifact.peak_bytes is None or abs(artifact.peak_bytes - stats.median(known)) > 0.5):
+        yield _contradiction(f"{artifact.name}: peak_bytes", artifact.peak_bytes, stats.median(known))
+
+
+def _accuracy_contradictions(path: str, accuracy: Accuracy, report: Report) -> Iterator[str]:
+    samples = len(report.labels)
+    figures = {
+        "samples": (accuracy.samples, samples),
+        "top1": (accuracy.top1, _share_equal(accuracy.predictions, report.labels)),
+        "loss": (accuracy.loss, math.fsum(accuracy.losses) / samples),
+        "agreement": (accuracy.agreement, _share_equal(accuracy.predictions, report.reference_predictions)),
+    }
+    if accuracy.top5 is not None:
+        figures["top5"] = (accuracy.top5, sum(rank < 5 for rank in accuracy.label_ranks) / samples)
+    yield from _differences(path, figures)
+    if accuracy.identical_to_host and (accuracy.flips or accuracy.max_abs_difference):
+        yield f"{path}.identical_to_host: reported true, beside flips or a difference"
+    for flip in accuracy.flips:
+        if not _flip_fits(flip, accuracy, report):
+            yield f"{path}.flips: sample {flip.sample}: not what its label and its prediction say"
+
+
+def _flip_fits(flip: Flip, accuracy: Accuracy, report: Report) -> bool:
+    answers = (report.labels[flip.sample], accuracy.predictions[flip.sample])
+    return answers == (flip.label, flip.device) and flip.host != flip.device
+
+
+def _latency_contradictions(path: str, latency: Latency) -> Iterator[str]:
+    medians = [stats.median(process.samples_ns) for process in latency.processes]
+    interval = stats.median_interval(medians)
+    median = stats.median(medians)
+    yield from _differences(
+        path,
+        {
+            "median_ns": (latency.median_ns, median),
+            "interval.low": (latency.interval.low, interval.low),
+            "interval.high": (latency.interval.high, interval.high),
+            "interval.confidence": (latency.interval.confidence, interval.confidence),
+            "p95_ns": (latency.p95_ns, p95_of(latency)),
+            "throughput_per_s": (latency.throughput_per_s, latency.batch * 1e9 / median),
+            "load_ns": (latency.load_ns, stats.median([process.load_ns for process in latency.processes])),
+            "first_ns": (latency.first_ns, stats.median([process.first_ns for process in latency.processes])),
+        },
+    )
+
+
+def p95_of(latency: Latency) -> float | None:
+    """Return the median of the processes' 95th percentiles, or None where one of them has too few samples."""
+    each = [stats.p95(process.samples_ns) for process in latency.processes]
+    known = [value for value in each if value is not None]
+    return stats.median(known) if len(known) == len(each) else None
+
+
+def _share_equal(left: Sequence[int], right: Sequence[int]) -> float:
+    return sum(a == b for a, b in zip(left, right, strict=True)) / len(left)
+
+
+def _differences(path: str, figures: Mapping[str, tuple[float | None, float | None]]) -> Iterator[str]:
+    for name, (reported, computed) in figures.items():
+        if reported is None or computed is None:
+            same = reported is computed
+        else:
+            same = math.isclose(reported, computed, rel_tol=TOLERANCE)
+        if not same:
+            yield _contradiction(f"{path}.{name}", reported, computed)
+
+
+def _contradiction(path: str, reported: float | None, computed: float | None) -> str:
+    return f"{path}: reported {_shown(reported)}, the record gives {_shown(computed)}"
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.10g}"

@@ -1,0 +1,175 @@
+"""Builds reports for tests: real in every part, and consistent, so that a test changes only what it is about."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from runner import report, stats
+from runner.manifest import Format, Precision
+from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Process, Reason, Report
+
+LABELS = tuple(sample % 3 for sample in range(40))
+KIB = 1024
+
+
+def device(name: str = "Example CPU", machine: str = "x86_64", *, virtual: str | None = None) -> DeviceFacts:
+    """Return the facts of a machine with ONNX Runtime, and no torch."""
+    return DeviceFacts(
+        machine=machine,
+        system="Linux 6.1",
+        cpu=name,
+        features=("avx2", "avx512_vnni"),
+        cpus=2,
+        affinity=(0, 1),
+        memory_bytes=8 << 30,
+        cuda=(),
+        emulated=None,
+        virtual=virtual,
+        governor="performance",
+        python="3.11.7",
+        board=None,
+        runtimes=(
+            report.Runtime(format="onnx", package="onnxruntime", version="1.31.1", kernel="AVX-512 VNNI"),
+            report.Runtime(format="torchscript", package="torch", version=None, kernel="unknown"),
+        ),
+        environment={},
+    )
+
+
+def state() -> DeviceState:
+    """Return what a machine without sensors says of itself."""
+    return DeviceState(load_average=0.5, temperature_c=None, frequency_mhz=None, throttled=None, steal_fraction=None)
+
+
+def process(median_ns: int, samples: int = 99) -> Process:
+    """Return a process whose samples lie evenly about `median_ns`."""
+    half = samples // 2
+    return Process(
+        import_ns=90_000_000,
+        load_ns=5_000_000,
+        first_ns=3 * median_ns,
+        warmup_ns=(2 * median_ns, median_ns),
+        samples_ns=tuple(median_ns + (index - half) * (median_ns // 1000) for index in range(samples)),
+        imported_bytes=40 << 20,
+        loaded_bytes=42 << 20,
+        peak_bytes=48 << 20,
+    )
+
+
+def latency(medians_ns: Sequence[int], batch: int = 1) -> Latency:
+    """Return what processes of these medians measured."""
+    processes = tuple(process(median) for median in medians_ns)
+    middle = stats.median(medians_ns)
+    p95s = [found for each in processes if (found := stats.p95(each.samples_ns)) is not None]
+    return Latency(
+        batch=batch,
+        processes=processes,
+        failures=(),
+        median_ns=middle,
+        interval=stats.median_interval(medians_ns),
+        p95_ns=stats.median(p95s),
+        throughput_per_s=batch * 1e9 / middle,
+        load_ns=stats.median([each.load_ns for each in processes]),
+        first_ns=stats.median([each.first_ns for each in processes]),
+    )
+
+
+def accuracy(wrong: Sequence[int] = ()) -> Accuracy:
+    """Return answers that are right but for the samples in `wrong`, and those of the host."""
+    predictions = tuple((label + 1) % 3 if sample in wrong else label for sample, label in enumerate(LABELS))
+    losses = tuple(2.5 if sample in wrong else 0.125 for sample in range(len(LABELS)))
+    right = sum(a == b for a, b in zip(predictions, LABELS, strict=True)) / len(LABELS)
+    return Accuracy(
+        samples=len(LABELS),
+        top1=right,
+        top5=None,
+        loss=sum(losses) / len(losses),
+        agreement=right,
+        snr_db=31.5 if wrong else None,
+        identical_to_host=True,
+        max_abs_difference=0.0,
+        flips=(),
+        predictions=predictions,
+        label_ranks=tuple(int(sample in wrong) for sample in range(len(LABELS))),
+        losses=losses,
+    )
+
+
+def artifact(
+    name: str, *, size: int, medians_us: Sequence[int] = (), wrong: Sequence[int] = (), reasons: tuple[Reason, ...] = ()
+) -> ArtifactReport:
+    """Return what was measured of an artifact; without medians it was not run."""
+    precision, form = name.split(".")
+    precisions: dict[str, Precision] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
+    formats: dict[str, Format] = {"onnx": "onnx", "torchscript": "torchscript"}
+    ran = bool(medians_us)
+    return ArtifactReport(
+        name=name,
+        precision=precisions[precision],
+        format=formats[form],
+        sha256=f"{size:064x}",
+        size_bytes=size,
+        runtime=runtime(formats[form]) if ran else None,
+        accuracy=accuracy(wrong) if ran else None,
+        latency=latency([1000 * median for median in medians_us]) if ran else None,
+        peak_bytes=48 << 20 if ran else None,
+        reasons=reasons,
+    )
+
+
+def runtime(form: Format) -> report.RuntimeFacts:
+    """Return the facts of a runtime on the CPU."""
+    provider = "CPUExecutionProvider" if form == "onnx" else "torch qnnpack"
+    version = "1.31.1" if form == "onnx" else "2.14.1"
+    return report.RuntimeFacts(name=form, version=version, provider=provider, device="cpu", engine=None, threads=2)
+
+
+NOT_INSTALLED = Reason(
+    code="no-runtime",
+    level="note",
+    detail="torch is not installed",
+    advice="pip install 'edgepack[torch]'",
+)
+
+
+def host() -> Report:
+    """Return a sealed report of a machine that ran two artifacts of three."""
+    return report.seal(
+        Report(
+            bundle_id="ab" * 32,
+            bundle_name="net",
+            bundle_size_bytes=900 * KIB,
+            target="x86",
+            created="2026-11-01T12:00:00Z",
+            edgepack="0.1.0",
+            settings=report.Settings(threads=2),
+            device=device(),
+            before=state(),
+            after=state(),
+            labels=LABELS,
+            reference_predictions=LABELS,
+            artifacts=(
+                artifact("fp32.onnx", size=200 * KIB, medians_us=(150, 152, 151, 149, 153)),
+                artifact("int8.onnx", size=60 * KIB, medians_us=(60, 61, 62, 59, 58), wrong=(7,)),
+                artifact("int8.torchscript", size=90 * KIB, reasons=(NOT_INSTALLED,)),
+            ),
+            fastest="int8.onnx",
+            reasons=(),
+        )
+    )
+
+
+def board() -> Report:
+    """Return a sealed report of a board that ran the same bundle: twice as slow, the same answers."""
+    slower = (
+        artifact("fp32.onnx", size=200 * KIB, medians_us=(300, 302, 303, 298, 301)),
+        artifact("int8.onnx", size=60 * KIB, medians_us=(120, 122, 121, 119, 118), wrong=(7,)),
+        artifact("int8.torchscript", size=90 * KIB, reasons=(NOT_INSTALLED,)),
+    )
+    facts = replace(device("Cortex-A76", "aarch64"), board="Raspberry Pi 5 Model B", features=("asimddp",), cpus=4)
+    return report.seal(replace(host(), device=facts, artifacts=slower, created="2026-11-02T12:00:00Z"))
+
+
+def with_artifact(whole: Report, changed: ArtifactReport) -> Report:
+    """Return a sealed report in which one artifact's part is another."""
+    parts = tuple(changed if part.name == changed.name else part for part in whole.artifacts)
+    return report.seal(replace(whole, artifacts=parts))

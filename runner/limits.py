@@ -13,17 +13,24 @@ def judge(artifacts: Iterable[ArtifactComparison], missing: Iterable[Missing], l
             yield _slowdown(artifact, limits.max_slowdown)
         if limits.max_accuracy_drop is not None:
             yield _accuracy_drop(artifact, limits.max_accuracy_drop)
-    for gap in missing:
-        detail = f"not run on the {gap.side}: {_told(gap.reasons)}"
+    for name, detail in _absences(missing).items():
         if limits.max_slowdown is not None:
-            yield _undecided(gap.name, "max_slowdown", limits.max_slowdown, detail)
+            yield _undecided(name, "max_slowdown", limits.max_slowdown, detail)
         if limits.max_accuracy_drop is not None:
-            yield _undecided(gap.name, "max_accuracy_drop", limits.max_accuracy_drop, detail)
+            yield _undecided(name, "max_accuracy_drop", limits.max_accuracy_drop, detail)
 
 
 def is_missed(verdicts: Iterable[Verdict], limits: Limits) -> bool:
     """Tell whether the verdicts fail the comparison: undecided ones do only where the user asked for it."""
     return any(v.judgement == "violated" or (limits.strict and v.judgement == "undecided") for v in verdicts)
+
+
+def _absences(missing: Iterable[Missing]) -> dict[str, str]:
+    told: dict[str, str] = {}
+    for gap in missing:
+        before = f"{told[gap.name]}; " if gap.name in told else ""
+        told[gap.name] = f"{before}not run on the {gap.side}: {_told(gap.reasons)}"
+    return told
 
 
 def _slowdown(artifact: ArtifactComparison, allowed: float) -> Verdict:
@@ -59,8 +66,8 @@ def _accuracy_drop(artifact: ArtifactComparison, allowed: float) -> Verdict:
         observed=answers.accuracy_drop,
         interval=None,
         judgement="violated" if answers.accuracy_drop > allowed else "held",
-        detail=f"of {answers.samples} samples, {answers.right_to_wrong} went from right to wrong"
-        f" and {answers.wrong_to_right} from wrong to right",
+        detail=f"{answers.right_to_wrong} right to wrong and {answers.wrong_to_right} wrong to right"
+        f" of {answers.samples}",
     )
 
 

@@ -1,0 +1,179 @@
+"""Comparisons as pages: the device beside the host, then what was stated, withheld and missing."""
+
+from collections.abc import Iterator, Sequence
+
+from runner import units
+from runner.comparison import AnswerFlip, ArtifactComparison, Comparison, Delta, Side, Verdict
+from runner.page import Block, Listing, Page, Table, Title, drop_empty_columns
+from runner.render import told
+from runner.units import NONE, Scale
+
+SHOWN_FLIPS = 10
+
+
+def comparison_page(comparison: Comparison) -> Page:
+    """Return a comparison as a page."""
+    found = comparison.artifacts
+    notes = {text: n for n, text in enumerate(dict.fromkeys(told(r) for it in found for r in it.withheld), start=1)}
+    names = [_marked(artifact, notes) for artifact in found]
+    blocks: list[Block | None] = [
+        Title(text=f"{comparison.bundle_name} for {comparison.target}: the device beside the host"),
+        Table(
+            columns=("", "measured on", "with", "when", "status"),
+            rows=(_side_cells("host", comparison.host), _side_cells("device", comparison.device)),
+            left=5,
+        ),
+        _answers(found, names),
+        _latencies(found, names),
+        _costs(found, names),
+        _legend(comparison),
+        _listing("Flips", [line for artifact in found for line in _flip_lines(artifact)]),
+        _listing("Notes", [*(f"[{n}] {text}" for text, n in notes.items()), *_notes(comparison)]),
+        _verdicts(comparison.verdicts),
+        _listing("Undecided", _undecided(comparison.verdicts)),
+        _outcome(comparison),
+    ]
+    return tuple(block for block in blocks if block)
+
+
+def _side_cells(place: str, side: Side) -> tuple[str, ...]:
+    name = f"{side.name}, {side.machine}, {side.cpus} CPU{'s' if side.cpus > 1 else ''}"
+    settings = f"{side.threads} thread{'s' if side.threads > 1 else ''}, batch {side.batch}, {side.effort}"
+    return place, name, settings, side.created, side.status
+
+
+def _marked(artifact: ArtifactComparison, notes: dict[str, int]) -> str:
+    marks = ", ".join(str(notes[told(reason)]) for reason in artifact.withheld)
+    return f"{artifact.name} [{marks}]" if marks else artifact.name
+
+
+def _deltas(artifacts: Sequence[ArtifactComparison], metric: str) -> list[Delta]:
+    return [artifact.delta(metric) for artifact in artifacts]
+
+
+def _both(deltas: Sequence[Delta]) -> list[float | None]:
+    return [value for delta in deltas for value in (delta.host, delta.device)]
+
+
+def _answers(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -> Table | None:
+    sizes = units.size_scale(_both(_deltas(artifacts, "size")))
+    rows = tuple(
+        (
+            name,
+            sizes.show(it.delta("size").device),
+            _from_to(units.percent(it.delta("top1").host), units.percent(it.delta("top1").device)),
+            units.points(it.delta("top1").difference),
+            _from_to(units.percent(it.delta("top5").host), units.percent(it.delta("top5").device)),
+            _from_to(units.number(it.delta("loss").host, 4), units.number(it.delta("loss").device, 4)),
+            units.percent(it.answers.agreement) if it.answers else NONE,
+            str(len(it.answers.flips)) if it.answers else NONE,
+        )
+        for name, it in zip(names, artifacts, strict=True)
+    )
+    columns = ("artifact", "size", "top-1", "points", "top-5", "loss", "same answers", "flips")
+    return drop_empty_columns(Table(columns=columns, rows=rows), NONE) if rows else None
+
+
+def _latencies(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -> Table | None:
+    deltas = _deltas(artifacts, "latency")
+    times = units.time_scale(_both(deltas), resolution=0.002)
+    rows = tuple(
+        (
+            name,
+            times.show(delta.host),
+            times.show(delta.device),
+            units.times(delta.ratio),
+            NONE if delta.interval is None else f"{units.times(delta.interval.low)}–{units.times(delta.interval.high)}",  # noqa: RUF001 - a range is written with an en dash
+            artifact.word or NONE,
+        )
+        for name, artifact, delta in zip(names, artifacts, deltas, strict=True)
+    )
+    columns = ("artifact", "latency, host", "device", "ratio", "interval", "verdict")
+    table = drop_empty_columns(Table(columns=columns, rows=rows), NONE)
+    return table if len(table.columns) > 1 else None
+
+
+def _costs(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -> Table | None:
+    loads, firsts, peaks = (_deltas(artifacts, metric) for metric in ("load", "first", "peak"))
+    scales = units.time_scale(_both(loads)), units.time_scale(_both(firsts)), units.size_scale(_both(peaks))
+    rows = tuple(
+        (name, *(_scaled(delta, scale) for delta, scale in zip(deltas, scales, strict=True)))
+        for name, *deltas in zip(names, loads, firsts, peaks, strict=True)
+    )
+    table = drop_empty_columns(Table(columns=("artifact", "load", "first", "peak memory"), rows=rows), NONE)
+    return table if len(table.columns) > 1 else None
+
+
+def _scaled(delta: Delta, scale: Scale) -> str:
+    return _from_to(scale.number(delta.host), scale.show(delta.device))
+
+
+def _from_to(host: str, device: str) -> str:
+    return NONE if host == device == NONE else f"{host} → {device}"
+
+
+def _legend(comparison: Comparison) -> str:
+    if comparison.margin is None:
+        kind = "Different devices: latency is expected to differ, and no difference is called better or worse."
+    else:
+        margin = units.percent(comparison.margin, 0)
+        kind = f"Devices of one kind: a change of latency counts where its whole interval is beyond {margin}."
+    return f"ratio: device to host, with its interval of 99 % or more. {kind}"
+
+
+def _flip_lines(artifact: ArtifactComparison) -> Iterator[str]:
+    flips = artifact.answers.flips if artifact.answers else ()
+    for flip in flips[:SHOWN_FLIPS]:
+        yield f"{artifact.name}: sample {flip.sample}, label {flip.label}: {_flip(flip)}"
+    if len(flips) > SHOWN_FLIPS:
+        yield f"{artifact.name}: and {len(flips) - SHOWN_FLIPS} more, all in the output of --json"
+
+
+def _flip(flip: AnswerFlip) -> str:
+    if flip.host_margin is None or flip.device_margin is None:
+        return f"{flip.host} on the host, {flip.device} on the device"
+    return f"{flip.host} on the host by {flip.host_margin:.3g}, {flip.device} on the device by {flip.device_margin:.3g}"
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    yield from (f"{gap.name}: not run on the {gap.side}: {told(r)}" for gap in comparison.missing for r in gap.reasons)
+    yield from map(told, comparison.notes)
+    for place, side in (("host", comparison.host), ("device", comparison.device)):
+        yield from (f"{place}: {told(reason)}" for reason in side.reasons)
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> Table | None:
+    rows = tuple((it.judgement, it.artifact, *_limit_cells(it)) for it in verdicts)
+    columns = ("verdict", "artifact", "limit", "found")
+    return Table(columns=columns, rows=rows, left=len(columns)) if rows else None
+
+
+def _limit_cells(verdict: Verdict) -> tuple[str, str]:
+    if verdict.limit == "max_accuracy_drop":
+        lower = None if verdict.observed is None else -verdict.observed
+        found = NONE if lower is None else f"{units.points(lower)} points, {verdict.detail}"
+        return f"top-1 at most {units.points(-verdict.allowed)} points", found
+    found = units.signed_percent(verdict.observed)
+    if verdict.interval:
+        ends = (units.signed_percent(end) for end in (verdict.interval.low, verdict.interval.high))
+        found += f", interval {' to '.join(ends)}"
+    return f"latency at most {units.signed_percent(verdict.allowed)}", found
+
+
+def _undecided(verdicts: Sequence[Verdict]) -> list[str]:
+    # Both limits of an artifact that was not run are undecided for one reason, which is told once.
+    return list(dict.fromkeys(f"{it.artifact}: {it.detail}" for it in verdicts if it.judgement == "undecided"))
+
+
+def _listing(head: str, lines: Sequence[str]) -> Listing | None:
+    return Listing(head=head, lines=tuple(lines)) if lines else None
+
+
+def _outcome(comparison: Comparison) -> str:
+    if not comparison.verdicts:
+        return "No limit was stated."
+    judgements = [verdict.judgement for verdict in comparison.verdicts]
+    counted = ", ".join(
+        f"{judgements.count(word)} {word}" for word in ("held", "violated", "undecided") if word in judgements
+    )
+    return f"{'Missed' if comparison.violated else 'Passed'}: {counted}."

@@ -1,0 +1,59 @@
+"""What the machine and its state mean for the figures: reasons as data."""
+
+from runner.manifest import Artifact, Target
+from runner.report import DeviceFacts, DeviceState, Reason
+from runner.runtimes import KNOWN
+
+
+def machine_reasons(facts: DeviceFacts, target: Target) -> tuple[Reason, ...]:
+    """Return what there is to say of any latency taken on this machine for that target."""
+    found = []
+    if facts.machine != target.machine:
+        detail = f"measured on {facts.machine}, the target is {target.machine}: latency here says nothing about it"
+        found.append(Reason(code="other-machine", level="note", detail=detail, advice="measure on the target"))
+    if facts.emulated:
+        detail = (
+            f"this machine is emulated ({facts.emulated}): latency means nothing, answers are still worth something"
+        )
+        found.append(Reason(code="emulated", level="invalid", detail=detail, advice="measure on the real machine"))
+    if facts.virtual:
+        detail = f"this is a {facts.virtual}: neighbours that nobody sees may slow it down"
+        found.append(Reason(code="virtual", level="caveat", detail=detail, advice="measure on bare metal"))
+    if facts.governor and facts.governor != "performance":
+        detail = f"the CPU frequency governor is {facts.governor!r}: the clock may follow the load"
+        advice = "as root: cpupower frequency-set -g performance"
+        found.append(Reason(code="governor", level="caveat", detail=detail, advice=advice))
+    return tuple(found)
+
+
+def state_reasons(before: DeviceState, after: DeviceState) -> tuple[Reason, ...]:
+    """Return what the machine's state before and after says of the figures."""
+    if not (before.throttled or after.throttled):
+        return ()
+    when = "before" if before.throttled else "after"
+    detail = f"the board says {when} the measurement that heat or low voltage slows it down"
+    return (Reason(code="throttled", level="invalid", detail=detail, advice="a better cooler or power supply"),)
+
+
+def obstacle(artifact: Artifact, facts: DeviceFacts, *, stand_in: bool) -> Reason | None:
+    """Return why this machine cannot run an artifact, or None where it can; `stand_in` lets a CPU take CUDA's place."""
+    if artifact.machines and facts.machine not in artifact.machines:
+        detail = f"runs on {' or '.join(artifact.machines)}, and this machine is {facts.machine}"
+        return Reason(code="wrong-machine", level="note", detail=detail)
+    runtime = next((runtime for runtime in facts.runtimes if runtime.format == artifact.format), None)
+    if runtime is None or runtime.version is None:
+        known = KNOWN[artifact.format]
+        advice = f"pip install 'edgepack[{known.extra}]', or: pip install {known.distributions[0]}"
+        return Reason(code="no-runtime", level="note", detail=f"{known.package} is not installed here", advice=advice)
+    if artifact.device == "cuda" and not facts.cuda and not stand_in:
+        return Reason(code="no-cuda", level="note", detail="runs on CUDA, and there is no CUDA device here")
+    return None
+
+
+def no_device(target: Target) -> Reason:
+    """Return what is said of an artifact for CUDA that a CPU stood in for."""
+    detail = (
+        f"latency and answers could not be taken on this target's device ({target.device}), which this machine "
+        "does not have: the answers shown are those of this machine's CPU"
+    )
+    return Reason(code="no-device", level="caveat", detail=detail, advice="run bench-runner on the target")

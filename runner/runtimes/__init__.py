@@ -1,0 +1,99 @@
+"""What executes an artifact. Each runtime is one module of this folder, imported only when an artifact needs it."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.manifest import Device, Engine, Format
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How a runtime shall run an artifact."""
+
+    threads: int
+    device: Device = "cpu"
+    engine: Engine | None = None
+    """The quantization engine that a TorchScript int8 artifact was made for."""
+    exact_int8: bool = False
+    """Take no int8 instruction that saturates, where the runtime leaves a choice: answers before speed."""
+
+
+class Session(Protocol):
+    """An artifact, loaded and ready."""
+
+    @property
+    def provider(self) -> str:
+        """What does the arithmetic."""
+
+    @property
+    def version(self) -> str:
+        """The runtime's version."""
+
+    def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits, N x classes, of prepared samples, N x C x H x W."""
+
+
+class Runtime(Protocol):
+    """What each module of this folder offers."""
+
+    def load(self, path: Path, options: Options) -> Session:
+        """Load an artifact. Raises RuntimeUnavailable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """A runtime that artifacts of one format can be run by."""
+
+    module: str
+    """Of this folder."""
+    package: str
+    """What is imported."""
+    distributions: tuple[str, ...]
+    """What `pip` may have installed the package from; the first is the usual one."""
+    extra: str
+    """The extra of ours that installs it."""
+
+
+KNOWN: Mapping[Format, Known] = MappingProxyType(
+    {
+        "onnx": Known(
+            module="runner.runtimes.onnx",
+            package="onnxruntime",
+            distributions=("onnxruntime", "onnxruntime-gpu"),
+            extra="onnx",
+        ),
+        "torchscript": Known(
+            module="runner.runtimes.torchscript",
+            package="torch",
+            distributions=("torch",),
+            extra="torch",
+        ),
+    }
+)
+
+
+def load_runtime(name: Format) -> Runtime:
+    """Import the module that runs artifacts of a format. Raises ImportError where its package is not installed."""
+    return cast("Runtime", importlib.import_module(KNOWN[name].module))
+
+
+def installed_version(name: Format) -> str | None:
+    """Return the version of a format's runtime without importing it, or None where it is not installed."""
+    known = KNOWN[name]
+    if importlib.util.find_spec(known.package) is None:
+        return None
+    for distribution in known.distributions:
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,77 @@
+"""TorchScript artifacts, run by PyTorch."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from runner.errors import RuntimeUnavailable
+from runner.runtimes import Options
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TorchScriptSession:
+    """A TorchScript artifact, loaded on its device."""
+
+    module: Callable[[torch.Tensor], torch.Tensor]
+    device: torch.device
+    provider: str
+    version: str
+
+    def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of prepared samples; on CUDA the copies there and back are part of it."""
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = self.module(torch.from_numpy(inputs).to(self.device)).cpu().numpy()
+        return logits
+
+
+def load(path: Path, options: Options) -> TorchScriptSession:
+    """Load a TorchScript file. Raises RuntimeUnavailable where it, its engine or its device is not to be had."""
+    _set_engine(path, options)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeUnavailable(
+            f"this torch ({torch.__version__}) finds no CUDA device",
+            where=path.name,
+            advice="a CUDA build of torch, and a driver that is new enough for it",
+        )
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    try:
+        # TorchScript is deprecated, and every call says so: not a thing that the user of an artifact can change.
+        with warnings.catch_warnings(action="ignore"):
+            module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]  # torch's own gap
+    except (RuntimeError, ValueError) as error:
+        raise RuntimeUnavailable(
+            f"torch {torch.__version__} cannot load it: {_first_line(error)}",
+            where=path.name,
+            advice="a torch as new as the one that made it",
+        ) from None
+    return TorchScriptSession(module=module, device=device, provider=_provider(options), version=str(torch.__version__))
+
+
+def _set_engine(path: Path, options: Options) -> None:
+    """Set the quantization engine, which must be done before the file is loaded: its weights are packed for it then."""
+    if options.engine is None:
+        return
+    supported = [engine for engine in torch.backends.quantized.supported_engines if engine != "none"]
+    if options.engine not in supported:
+        raise RuntimeUnavailable(
+            f"needs the quantization engine {options.engine!r}, and this torch ({torch.__version__}) has "
+            f"{', '.join(supported) or 'none'}",
+            where=path.name,
+            advice="an artifact for another engine, or another build of torch",
+        )
+    torch.backends.quantized.engine = options.engine
+
+
+def _provider(options: Options) -> str:
+    return f"torch {options.engine or options.device}"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,233 @@
+"""The parent's side of a worker process: start it, give it its order, hear it out or end it."""
+
+import contextlib
+import os
+import random
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner import codec
+from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.progress import Advance
+from runner.report import Process
+from runner.worker import Job, Order, Timing, encode
+
+ROOT = Path(__file__).absolute().parent.parent
+"""The folder, or the bundle, that holds the package `runner`."""
+START = "import sys; sys.path.insert(0, sys.argv[1]); from runner.worker import main; main()"
+SILENCE_S = 300.0
+MOST_PADDING = 4096
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+READ_BYTES = 1 << 16
+
+DEATHS = {
+    signal.SIGKILL: "the system most likely ran out of memory: fewer --threads, or a smaller model",
+    signal.SIGILL: "this build of the runtime uses instructions that the CPU does not have: install an older one",
+    signal.SIGSEGV: "another version of the runtime",
+    signal.SIGBUS: "see that the disk is not full and the bundle is still in its place",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """What an artifact said to every sample."""
+
+    provider: str
+    version: str
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timed:
+    """How long an artifact took, and what it said meanwhile."""
+
+    provider: str
+    version: str
+    process: Process
+    batches: tuple[int, ...]
+    """Which batches of the evaluation set were timed, in turn."""
+    logits: NDArray[np.float32]
+    """The last answer to each of them that was reached: batches x batch x classes."""
+
+
+class Workers(Protocol):
+    """Runs jobs, each in a fresh process."""
+
+    def answer(self, job: Job, advance: Advance) -> Answered:
+        """Return the logits of every sample. Raises MeasurementError and RuntimeUnavailable."""
+
+    def time(self, job: Job, timing: Timing) -> Timed:
+        """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What a worker says at its end."""
+
+    provider: str
+    version: str
+    batches: tuple[int, ...] = ()
+    process: Process | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unavailable:
+    """Why a worker's runtime cannot run the artifact: a RuntimeUnavailable on its way."""
+
+    what: str
+    where: str
+    advice: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One line that a worker writes: one of the three."""
+
+    done: int | None = None
+    result: Result | None = None
+    unavailable: Unavailable | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subprocesses:
+    """Workers as processes of this machine."""
+
+    silence_s: float = SILENCE_S
+    """A worker that says nothing for so long is ended."""
+
+    def answer(self, job: Job, advance: Advance) -> Answered:
+        """Return the logits of every sample. Raises MeasurementError and RuntimeUnavailable."""
+        with _output() as path:
+            result = self._converse(Order(job=job, timing=None, output=path), advance)
+            return Answered(provider=result.provider, version=result.version, logits=_load_logits(path))
+
+    def time(self, job: Job, timing: Timing) -> Timed:
+        """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
+        with _output() as path:
+            result = self._converse(Order(job=job, timing=timing, output=path), lambda *_, **__: None)
+            if result.process is None:
+                raise MeasurementError("the worker returned no times")
+            return Timed(
+                provider=result.provider,
+                version=result.version,
+                process=result.process,
+                batches=result.batches,
+                logits=_load_logits(path),
+            )
+
+    def _converse(self, order: Order, advance: Advance) -> Result:
+        """Give a fresh worker its order, and return what it says last."""
+        done = 0
+        with tempfile.TemporaryFile() as stderr, _process(order, stderr) as process:
+            for text in _lines(process, self.silence_s):
+                line = _parse(text)
+                if line.unavailable:
+                    raise RuntimeUnavailable(
+                        line.unavailable.what, where=line.unavailable.where, advice=line.unavailable.advice
+                    )
+                if line.done is not None:
+                    advance(line.done - done)
+                    done = line.done
+                if line.result:
+                    advance(order.job.inputs.shape[0] - done)
+                    return line.result
+            raise _death(process.wait(), stderr)
+
+
+WORKERS: Workers = Subprocesses()
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
+        yield Path(folder) / "logits.npy"
+
+
+def _load_logits(path: Path) -> NDArray[np.float32]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise MeasurementError(f"the worker's logits cannot be read: {error}") from None
+
+
+@contextlib.contextmanager
+def _process(order: Order, stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a worker and hand it its order; on the way out it is dead, whatever happened."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", START, str(ROOT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=_environment(order),
+        start_new_session=True,  # Ctrl-C is for the parent, which ends the worker itself
+    )
+    try:
+        assert process.stdin is not None
+        # A worker that died at its start has closed the pipe: its exit status says more than the pipe.
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(encode(order).encode())
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def _environment(order: Order) -> dict[str, str]:
+    """Return the worker's environment: the threads, and a padding that moves its stack from process to process.
+
+    Where the stack begins changes latency by some percent, and stays for a process's life: Mytkowicz et al.,
+    "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009.
+    """
+    threads = dict.fromkeys(THREAD_VARIABLES, str(order.job.options.threads))
+    seed = order.timing.seed if order.timing else 0
+    padding = "x" * random.Random(seed).randrange(MOST_PADDING)  # noqa: S311 - no secret
+    return {**os.environ, **threads, "EDGEPACK_PADDING": padding}
+
+
+def _lines(process: subprocess.Popen[bytes], silence_s: float) -> Iterator[bytes]:
+    """Yield what the worker writes, line by line. Raises MeasurementError when it falls silent."""
+    assert process.stdout is not None
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        deadline = time.monotonic() + silence_s
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise MeasurementError(f"the worker said nothing for {silence_s:g} s and was ended")
+            data = os.read(process.stdout.fileno(), READ_BYTES)
+            if not data:
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            if lines:
+                deadline = time.monotonic() + silence_s
+            yield from lines
+
+
+def _parse(text: bytes) -> Line:
+    try:
+        return codec.read_json(Line, text)
+    except codec.InvalidDocumentError as error:
+        shown = text[:60].decode(errors="replace")
+        raise MeasurementError(f"the worker wrote what is no result: {shown!r} ({error.problems[0]})") from None
+
+
+def _death(status: int, stderr: IO[bytes]) -> MeasurementError:
+    if status < 0:
+        name = signal.Signals(-status).name
+        return MeasurementError(f"the worker was ended by {name}", advice=DEATHS.get(signal.Signals(-status), ""))
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").strip().splitlines()
+    return MeasurementError(f"the worker ended with status {status}: {lines[-1] if lines else 'it left no word'}")

@@ -42,9 +42,8 @@ def device_page(facts: DeviceFacts, state: DeviceState) -> Page:
     """Return what a machine is, what it does at this moment, and what can run on it, as a page."""
     memory = units.size_scale([facts.memory_bytes]).show(facts.memory_bytes)
     rows = (
-        ("system", f"{facts.system}, Python {facts.python}"),
+        ("system", f"{facts.system}, {facts.python}"),
         ("CPUs", f"{facts.cpus} usable, numbers {', '.join(map(str, facts.affinity))}"),
-        ("features", ", ".join(facts.features) or "none that matter here"),
         ("memory", memory),
         ("CUDA", ", ".join(facts.cuda) or "no device"),
         ("virtual", facts.virtual or "no"),
@@ -54,15 +53,17 @@ def device_page(facts: DeviceFacts, state: DeviceState) -> Page:
         ("temperature", f"{units.number(state.temperature_c, 1)} °C" if state.temperature_c is not None else NONE),
         ("frequency", f"{units.number(state.frequency_mhz, 0)} MHz" if state.frequency_mhz is not None else NONE),
         ("throttled", NONE if state.throttled is None else "yes" if state.throttled else "no"),
-        ("environment", ", ".join(f"{name}={value}" for name, value in facts.environment.items()) or "nothing set"),
     )
     runtimes = tuple(
         (runtime.format, f"{runtime.package} {runtime.version or 'not installed'}", runtime.kernel)
         for runtime in facts.runtimes
     )
+    variables = ", ".join(f"{name}={value}" for name, value in facts.environment.items())
     return (
         Title(text=device_line(facts)),
         Table(columns=("fact", "value"), rows=rows, left=2),
+        f"Instructions for int8 and half precision: {', '.join(facts.features) or 'none'}",
+        f"Variables that change a runtime's speed: {variables or 'none is set'}",
         Table(columns=("artifacts", "runtime", "int8 kernels"), rows=runtimes, left=3),
     )
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from runner import stats
+from runner import latency
 from runner.report import Accuracy, ArtifactReport, Flip, Latency, Report
 
 TOLERANCE = 1e-9
@@ -60,11 +60,8 @@ def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterat
         yield from _accuracy_contradictions(f"{artifact.name}: accuracy", artifact.accuracy, report)
     if artifact.latency:
         yield from _latency_contradictions(f"{artifact.name}: latency", artifact.latency)
-    peaks = [process.peak_bytes for process in artifact.latency.processes] if artifact.latency else []
-    known = [peak for peak in peaks if peak is not None]
-    # A whole number of bytes: the median of an even number of processes may lie half a byte beside it.
-    if known and (artifact.peak_bytes is None or abs(artifact.peak_bytes - stats.median(known)) > 0.5):
-        yield _contradiction(f"{artifact.name}: peak_bytes", artifact.peak_bytes, stats.median(known))
+        figures = {"peak_bytes": (artifact.peak_bytes, latency.peak_bytes(artifact.latency.processes))}
+        yield from _differences(artifact.name, figures)
 
 
 def _accuracy_contradictions(path: str, accuracy: Accuracy, report: Report) -> Iterator[str]:
@@ -90,30 +87,24 @@ def _flip_fits(flip: Flip, accuracy: Accuracy, report: Report) -> bool:
     return answers == (flip.label, flip.device) and flip.host != flip.device
 
 
-def _latency_contradictions(path: str, latency: Latency) -> Iterator[str]:
-    medians = [stats.median(process.samples_ns) for process in latency.processes]
-    interval = stats.median_interval(medians)
-    median = stats.median(medians)
-    yield from _differences(
-        path,
-        {
-            "median_ns": (latency.median_ns, median),
-            "interval.low": (latency.interval.low, interval.low),
-            "interval.high": (latency.interval.high, interval.high),
-            "interval.confidence": (latency.interval.confidence, interval.confidence),
-            "p95_ns": (latency.p95_ns, p95_of(latency)),
-            "throughput_per_s": (latency.throughput_per_s, latency.batch * 1e9 / median),
-            "load_ns": (latency.load_ns, stats.median([process.load_ns for process in latency.processes])),
-            "first_ns": (latency.first_ns, stats.median([process.first_ns for process in latency.processes])),
-        },
-    )
+def _latency_contradictions(path: str, reported: Latency) -> Iterator[str]:
+    computed = latency.latency(reported.processes, reported.failures, reported.batch)
+    assert computed is not None  # a record without processes is malformed, and has been refused
+    given, found = _latency_figures(reported), _latency_figures(computed)
+    yield from _differences(path, {name: (given[name], found[name]) for name in given})
 
 
-def p95_of(latency: Latency) -> float | None:
-    """Return the median of the processes' 95th percentiles, or None where one of them has too few samples."""
-    each = [stats.p95(process.samples_ns) for process in latency.processes]
-    known = [value for value in each if value is not None]
-    return stats.median(known) if len(known) == len(each) else None
+def _latency_figures(summary: Latency) -> dict[str, float | None]:
+    return {
+        "median_ns": summary.median_ns,
+        "interval.low": summary.interval.low,
+        "interval.high": summary.interval.high,
+        "interval.confidence": summary.interval.confidence,
+        "p95_ns": summary.p95_ns,
+        "throughput_per_s": summary.throughput_per_s,
+        "load_ns": summary.load_ns,
+        "first_ns": summary.first_ns,
+    }
 
 
 def _share_equal(left: Sequence[int], right: Sequence[int]) -> float:
@@ -127,11 +118,7 @@ def _differences(path: str, figures: Mapping[str, tuple[float | None, float | No
         else:
             same = math.isclose(reported, computed, rel_tol=TOLERANCE)
         if not same:
-            yield _contradiction(f"{path}.{name}", reported, computed)
-
-
-def _contradiction(path: str, reported: float | None, computed: float | None) -> str:
-    return f"{path}: reported {_shown(reported)}, the record gives {_shown(computed)}"
+            yield f"{path}.{name}: reported {_shown(reported)}, the record gives {_shown(computed)}"
 
 
 def _shown(value: float | None) -> str:

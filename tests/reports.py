@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from runner import report, stats
+from runner import latency, report
 from runner.manifest import Format, Precision
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Process, Reason, Report
 
@@ -55,22 +55,11 @@ def process(median_ns: int, samples: int = 99) -> Process:
     )
 
 
-def latency(medians_ns: Sequence[int], batch: int = 1) -> Latency:
+def timed(medians_ns: Sequence[int], batch: int = 1) -> Latency:
     """Return what processes of these medians measured."""
-    processes = tuple(process(median) for median in medians_ns)
-    middle = stats.median(medians_ns)
-    p95s = [found for each in processes if (found := stats.p95(each.samples_ns)) is not None]
-    return Latency(
-        batch=batch,
-        processes=processes,
-        failures=(),
-        median_ns=middle,
-        interval=stats.median_interval(medians_ns),
-        p95_ns=stats.median(p95s),
-        throughput_per_s=batch * 1e9 / middle,
-        load_ns=stats.median([each.load_ns for each in processes]),
-        first_ns=stats.median([each.first_ns for each in processes]),
-    )
+    found = latency.latency([process(median) for median in medians_ns], (), batch)
+    assert found is not None
+    return found
 
 
 def accuracy(wrong: Sequence[int] = ()) -> Accuracy:
@@ -110,7 +99,7 @@ def artifact(
         size_bytes=size,
         runtime=runtime(formats[form]) if ran else None,
         accuracy=accuracy(wrong) if ran else None,
-        latency=latency([1000 * median for median in medians_us]) if ran else None,
+        latency=timed([1000 * median for median in medians_us]) if ran else None,
         peak_bytes=48 << 20 if ran else None,
         reasons=reasons,
     )

@@ -1,0 +1,197 @@
+"""The command line of the device side. Its start is light: what a command does is imported when it is called."""
+
+import os
+import sys
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runner import __version__, edge
+from runner.errors import UsageError, nearest
+from runner.terminal import Terminal
+
+if TYPE_CHECKING:
+    from runner import commands
+    from runner.report import Effort
+
+EFFORTS = ("quick", "standard", "rigorous")
+MEASURE = "run"
+"""The command that a BUNDLE as first argument stands for."""
+
+
+class Percentage(click.ParamType[float]):
+    """A share such as `5%` or `0.05`, as a fraction."""
+
+    name = "PERCENT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the fraction; a bare number of 1 or more is refused, for it may be meant either way."""
+        text = str(value).strip()
+        try:
+            number = Decimal(text.removesuffix("%").strip())
+        except InvalidOperation:
+            self.fail(f"{text!r} is no percentage: write 5% or 0.05", param, ctx)
+        if not number.is_finite() or number < 0:
+            self.fail(f"{text!r} is no limit: write 5% or 0.05", param, ctx)
+        if not text.endswith("%") and number >= 1:
+            self.fail(f"{text!r} may be meant either way: write {text}% or a fraction below 1", param, ctx)
+        # Decimal, for 0.3 / 100 in binary need not be the number nearest to 0.003, and limits are held with equality.
+        return float(number / 100 if text.endswith("%") else number)
+
+
+class DefaultGroup(click.Group):
+    """Commands by name; a first argument that names none is a BUNDLE."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default command before arguments that name none."""
+        if args and args[0] not in (*self.commands, "--help", "--version"):
+            hint = nearest(args[0], self.commands)
+            if hint and not Path(args[0]).exists():
+                raise UsageError(f"no such command, and no such file; {hint}", where=args[0])
+            args = [MEASURE, *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show both forms."""
+        formatter.write_usage(ctx.command_path, "BUNDLE [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the options of the default command, then the other commands."""
+        options = [it for it in (*self.commands[MEASURE].params, *self.get_params(ctx)) if isinstance(it, click.Option)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
+        self.format_commands(ctx, formatter)
+
+
+@click.group(cls=DefaultGroup, no_args_is_help=True)
+@click.version_option(__version__, prog_name="bench-runner")
+def bench_runner() -> None:
+    """Measure what is in a bundle on this machine: size, answers, latency, memory.
+
+    Prints a table, names the fastest artifact whose answers hold, and writes a report.
+    """
+
+
+@bench_runner.command(MEASURE, hidden=True)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The report.  [default: NAME.report.json]")
+@click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples in each call.")
+@click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")
+@click.pass_context
+def measure(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    *,
+    bundle: Path,
+    output: Path | None,
+    artifacts: tuple[str, ...],
+    threads: int | None,
+    batch: int,
+    effort: "Effort",
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Measure the artifacts of BUNDLE on this machine."""
+    from runner import commands  # noqa: PLC0415 - heavy
+
+    request = commands.Request(
+        bundle=bundle,
+        output=output,
+        artifacts=artifacts,
+        threads=threads,
+        batch=batch,
+        effort=effort,
+        seed=seed,
+    )
+    _finish(ctx, commands.measure_bundle(request, _look(as_json=as_json), Terminal(sys.stderr)))
+
+
+@bench_runner.command(short_help="Check a bundle's hashes, or a report's figures.")
+@click.argument("path", metavar="BUNDLE|REPORT", type=click.Path(path_type=Path))
+@click.pass_context
+def verify(ctx: click.Context, *, path: Path) -> None:
+    """Check every hash of a bundle, or whether every figure of a report follows from its raw samples."""
+    from runner import commands  # noqa: PLC0415 - heavy
+
+    _finish(ctx, commands.verify_document(path))
+
+
+@bench_runner.command(short_help="Compare two reports of one bundle.")
+@click.argument("host", type=click.Path(path_type=Path))
+@click.argument("device", type=click.Path(path_type=Path))
+@click.option("--max-slowdown", type=Percentage(), help="How much longer a call may take than on the host, as in 5%.")
+@click.option("--max-accuracy-drop", type=Percentage(), help="How far top-1 may be below the host's, as in 0.5%.")
+@click.option("--strict", is_flag=True, help="Count a limit that cannot be decided as missed.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.pass_context
+def compare(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    *,
+    host: Path,
+    device: Path,
+    max_slowdown: float | None,
+    max_accuracy_drop: float | None,
+    strict: bool,
+    as_json: bool,
+    as_markdown: bool,
+) -> None:
+    """Compare the report of a DEVICE with that of the HOST; a bundle stands for the host report in it.
+
+    Exits 1 where a stated limit is missed.
+    """
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown exclude each other")
+    from runner import commands  # noqa: PLC0415 - heavy
+    from runner.comparison import Limits  # noqa: PLC0415 - heavy
+
+    limits = Limits(max_slowdown=max_slowdown, max_accuracy_drop=max_accuracy_drop, strict=strict)
+    _finish(ctx, commands.compare_reports(host, device, limits, _look(as_json=as_json, as_markdown=as_markdown)))
+
+
+@bench_runner.command(short_help="Show what this machine is, and what it can run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def device(ctx: click.Context, *, as_json: bool) -> None:
+    """Show what this machine is, which runtimes it has, and which integer kernels they will use."""
+    from runner import commands  # noqa: PLC0415 - heavy
+
+    _finish(ctx, commands.show_device(_look(as_json=as_json)))
+
+
+def _look(*, as_json: bool, as_markdown: bool = False) -> "commands.Look":
+    from runner.commands import Look  # noqa: PLC0415 - heavy
+
+    bold = edge.colour(sys.stdout)
+    return Look(style="json" if as_json else "markdown" if as_markdown else "text", emphasis=_bold if bold else str)
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _finish(ctx: click.Context, output: "commands.Output") -> None:
+    click.echo(output.text, nl=False, color=True)
+    ctx.exit(output.exit_code)
+
+
+def main() -> None:
+    """Run `bench-runner`."""
+    sys.exit(edge.run(bench_runner, sys.argv[1:], program="bench-runner"))
+
+
+def run_bundle(path: Path, argv: Sequence[str]) -> int:
+    """Run the command line of a bundle that was itself started, and return the exit code: it is the BUNDLE."""
+    args = list(argv)
+    if args == ["verify"]:
+        args.append(str(path))
+    elif not args or args[0] not in (*bench_runner.commands, "--help", "--version"):
+        args.insert(0, str(path))
+    return edge.run(bench_runner, args, program=f"python3 {os.path.relpath(path)}")

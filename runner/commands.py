@@ -1,0 +1,129 @@
+"""What each command of the device side does, once its options are known. Nothing here prints or exits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runner import atomic, codec, compare, device, measure, report, verify
+from runner.bundle import open_bundle
+from runner.comparison import Limits
+from runner.edge import INTERRUPTED
+from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError
+from runner.page import Emphasis, Page, as_markdown, as_text
+from runner.progress import Progress
+from runner.render import device_page, report_page
+from runner.render_comparison import comparison_page
+from runner.report import Effort, Report, Settings
+
+Style = Literal["text", "markdown", "json"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """What goes to stdout, and the exit code after it."""
+
+    text: str
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """How a document is shown."""
+
+    style: Style
+    emphasis: Emphasis = str
+
+    def show(self, document: object, page: Page) -> str:
+        """Return the document as JSON, or the page that was made of it."""
+        if self.style == "json":
+            return codec.write_json(document, indent=2)
+        return as_markdown(page) if self.style == "markdown" else as_text(page, self.emphasis)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What is to be measured, how, and where the report goes. None is the default."""
+
+    bundle: Path
+    output: Path | None
+    artifacts: tuple[str, ...]
+    threads: int | None
+    batch: int
+    effort: Effort
+    seed: int
+
+
+def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
+    """Measure a bundle and write the report; a disk that is full does not lose what is shown."""
+    destination = request.output or Path(f"{request.bundle.name.removesuffix('.edgepack')}.report.json")
+    atomic.check_destination(destination)
+    bundle = open_bundle(request.bundle)
+    threads = request.threads or device.facts().cpus
+    settings = Settings(effort=request.effort, threads=threads, batch=request.batch, seed=request.seed)
+    found = measure.run(bundle, settings, only=request.artifacts, progress=progress)
+    text = codec.write_json(found)
+    code = report_exit_code(found)
+    try:
+        atomic.write(destination, text)
+        progress.say(f"report: {destination}")
+    except EdgepackError as error:
+        progress.say(f"error: {error}")
+        code = error.exit_code
+    return Output(text=text if look.style == "json" else look.show(found, report_page(found)), exit_code=code)
+
+
+def report_exit_code(found: Report) -> int:
+    """Return the exit code that a measurement ends with."""
+    if not found.complete:
+        return INTERRUPTED
+    return MeasurementError.exit_code if found.status == "invalid" else 0
+
+
+def verify_document(path: Path) -> Output:
+    """Check every hash of a bundle, and every figure of a report. Raises DocumentError."""
+    if _is_json(path):
+        found = report.load(path)
+        _check_figures(found, str(path))
+        text = f"every figure of {len(found.artifacts)} artifacts follows from its record, and the digest fits"
+        return Output(text=f"{path}: {text}\n")
+    bundle = open_bundle(path)
+    host = bundle.host_report()
+    if host:
+        _check_figures(host, f"{path}: host report")
+    counts = f"{len(bundle.manifest.entries)} entries, {len(bundle.manifest.artifacts)} artifacts"
+    return Output(text=f"{path}: every hash fits: {counts}, bundle {bundle.id}\n")
+
+
+def compare_reports(host: Path, device_path: Path, limits: Limits, look: Look) -> Output:
+    """Compare two reports, or the host reports of bundles. Raises DocumentError."""
+    found = compare.compare(_read_report(host), _read_report(device_path), limits)
+    return Output(text=look.show(found, comparison_page(found)), exit_code=LIMIT_MISSED if found.violated else 0)
+
+
+def show_device(look: Look) -> Output:
+    """Show what this machine is."""
+    facts, state = device.facts(), device.state()
+    return Output(text=look.show({"facts": facts, "state": state}, device_page(facts, state)))
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip().startswith(b"{")
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _read_report(path: Path) -> Report:
+    if _is_json(path):
+        return report.load(path)
+    host = open_bundle(path).host_report()
+    if host is None:
+        raise BundleError("holds no host report", where=str(path), advice="pack it again, or name a report")
+    return host
+
+
+def _check_figures(found: Report, where: str) -> None:
+    problems = verify.contradictions(found)
+    if problems:
+        raise ReportError("\n  ".join(("figures do not follow from the record:", *problems)), where=where)

@@ -1,0 +1,98 @@
+"""Where a command ends: whatever happened becomes an exit code, and one message on the stream of errors."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from runner.errors import EdgepackError, UsageError
+
+DEBUG = "EDGEPACK_DEBUG"
+UNEXPECTED = EdgepackError.exit_code
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports a program that Ctrl-C ended."""
+NOBODY_READS = 141
+"""128 + SIGPIPE: stdout was closed, as by `| head`."""
+
+
+def run(command: click.Command, args: Sequence[str], *, program: str) -> int:
+    """Run a command with the arguments that follow its name, and return the exit code; the only broad `except`."""
+    for stream in (sys.stdout, sys.stderr):
+        _never_fail_on_a_letter(stream)
+    try:
+        code = _invoke(command, args, program)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge: no traceback reaches a user unasked
+        return _explain(error)
+    return code
+
+
+def _invoke(command: click.Command, args: Sequence[str], program: str) -> int:
+    # Not command.main(): it exits 1 where stdout is closed, and 1 says here that a limit was missed.
+    try:
+        with command.make_context(program, list(args)) as context:
+            command.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def _explain(error: Exception | KeyboardInterrupt) -> int:
+    """Tell what ended the command, and return its exit code."""
+    code = UNEXPECTED
+    match error:
+        case KeyboardInterrupt() | click.Abort():
+            _tell("interrupted")
+            code = INTERRUPTED
+        case click.ClickException():
+            error.show(file=sys.stderr)
+            code = UsageError.exit_code
+        case EdgepackError():
+            _tell(f"error: {error}")
+            code = error.exit_code
+        case OSError():
+            code = _stream_failed(error)
+        case _:
+            _tell_unexpected(error)
+    return code
+
+
+def colour(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal whose owner has nothing against colours (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _stream_failed(error: OSError) -> int:
+    """Tell what the operating system refused; where that was stdout, keep Python from telling it again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return NOBODY_READS
+    place = f"{error.filename}: " if error.filename else "output: "
+    _tell(f"error: {place}{error.strerror or error}")
+    return UNEXPECTED
+
+
+def _tell_unexpected(error: Exception) -> None:
+    if os.environ.get(DEBUG):
+        traceback.print_exc(file=sys.stderr)
+    told = " ".join(str(error).split()) or "no message"
+    _tell(f"error: unexpected {type(error).__name__}: {told}\n  try: {DEBUG}=1 shows where it happened")
+
+
+def _tell(message: str) -> None:
+    if colour(sys.stderr) and message.startswith("error:"):
+        message = click.style("error:", fg="red", bold=True) + message.removeprefix("error:")
+    sys.stderr.write(f"{message}\n")
+
+
+def _never_fail_on_a_letter(stream: TextIO) -> None:
+    """Let a terminal of another encoding show `?` for what it does not have."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="replace")

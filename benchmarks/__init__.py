@@ -1,0 +1,1 @@
+"""Figures about edgepack itself, printed by `make bench`."""

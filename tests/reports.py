@@ -162,3 +162,61 @@ def with_artifact(whole: Report, changed: ArtifactReport) -> Report:
     """Return a sealed report in which one artifact's part is another."""
     parts = tuple(changed if part.name == changed.name else part for part in whole.artifacts)
     return report.seal(replace(whole, artifacts=parts))
+
+
+def complete() -> Report:
+    """Return a small sealed report that has something in every field."""
+    short = replace(process(60_000), samples_ns=(61_000, 60_000, 59_000), warmup_ns=(120_000,))
+    flip = report.Flip(sample=1, label=1, host=1, device=2, host_margin=0.25, device_margin=0.5)
+    answers = replace(
+        accuracy((1,)),
+        samples=2,
+        top1=0.5,
+        top5=1.0,
+        loss=1.3125,
+        agreement=0.5,
+        identical_to_host=False,
+        max_abs_difference=0.75,
+        flips=(flip,),
+        predictions=(0, 2),
+        label_ranks=(0, 1),
+        losses=(0.125, 2.5),
+    )
+    found = latency.latency([short, short], ("killed by signal 9",), 1)
+    ran = replace(
+        artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
+        runtime=replace(runtime("torchscript"), engine="qnnpack"),
+        accuracy=answers,
+        latency=found,
+    )
+    facts = replace(
+        device(virtual="kvm"), board="Example Board", cuda=("Example GPU",), emulated="qemu", environment={"A": "1"}
+    )
+    sensors = DeviceState(
+        load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01
+    )
+    epoch = report.Epoch(
+        stage="train",
+        epoch=1,
+        learning_rate=0.004,
+        train_loss=0.5,
+        train_accuracy=0.8,
+        validation_loss=0.4,
+        validation_accuracy=0.85,
+        duration_s=2.5,
+    )
+    step = report.StepRecord(step="train", duration_s=2.5, cached=False)
+    return report.seal(
+        replace(
+            host(),
+            device=facts,
+            before=sensors,
+            after=sensors,
+            labels=(0, 1),
+            reference_predictions=(0, 1),
+            artifacts=(ran, artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
+            fastest="int8.torchscript",
+            reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
+            packing=report.Packing(epochs=(epoch,), steps=(step,)),
+        )
+    )

@@ -1,0 +1,107 @@
+"""The report as a document: what is written is what is read, and nothing that was altered is believed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner import codec, report
+from runner.errors import ReportError
+from runner.report import Reason
+from tests import reports
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "report-1.0.json"
+
+Document = dict[str, object]
+
+
+def altered(change: Callable[[Document], object]) -> str:
+    """Return the text of a good report in which one thing was changed after it was sealed."""
+    document = json.loads(codec.write_json(reports.host()))
+    change(document)
+    return json.dumps(document)
+
+
+def test_the_golden_report_is_read_and_written_as_it_stands() -> None:
+    # Where this fails the format has changed: schema 1.x may only gain keys, and then gets a golden file of its own.
+    text = GOLDEN.read_text(encoding="utf-8")
+    found = report.load(GOLDEN)
+    assert found == reports.complete()
+    assert codec.write_json(found, indent=1) == text
+    assert found.digest == "d071651509412395b001b00cd979f072309fc9ef5404e8690ae4994edd5aa96e"
+
+
+def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(codec.write_json(reports.host()), encoding="utf-8")
+    assert report.load(path) == reports.host()
+
+
+def test_sealing_again_changes_nothing_and_any_change_shows_in_the_digest() -> None:
+    whole = reports.host()
+    assert report.seal(whole) == whole
+    assert report.seal(replace(whole, created="2026-11-01T12:00:01Z")).digest != whole.digest
+
+
+def test_an_altered_figure_is_refused() -> None:
+    text = altered(lambda document: document.update(fastest="fp32.onnx"))
+    with pytest.raises(ReportError) as caught:
+        report.read(text, "report.json")
+    assert str(caught.value) == (
+        "report.json: its digest does not fit its content: it was altered or damaged after it was written\n"
+        "  try: measure again with `bench-runner`"
+    )
+
+
+def test_another_major_version_is_refused_and_a_newer_minor_is_read_without_its_new_keys() -> None:
+    with pytest.raises(
+        ReportError, match=r"^r\.json: schema: version 2\.0 cannot be read here, only 1\.x; update edgepack$"
+    ):
+        report.read(altered(lambda document: document.update(schema="2.0")), "r.json")
+    newer = report.read(altered(lambda document: document.update(schema="1.7", moon="full")), "r.json")
+    assert newer == replace(reports.host(), schema="1.7")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda document: document.pop("labels"), "labels: missing"),
+        (lambda document: document.update(labels=[1, "2"]), "labels: expected a list of integers"),
+        (lambda document: document.update(moon="full"), "moon: unknown key; "),
+        (lambda document: document["settings"].update(threads="2"), "settings.threads: expected an integer, got '2'"),
+        (lambda document: document["settings"].update(effort="quik"), "settings.effort: expected one of 'quick', "),
+        (
+            lambda document: document["artifacts"][0].update(size_bytes=1.5),
+            "artifacts[0].size_bytes: expected an integer",
+        ),
+    ],
+)
+def test_a_key_that_is_wrong_is_named_with_its_path(change: Callable[[Document], object], problem: str) -> None:
+    with pytest.raises(ReportError) as caught:
+        report.read(altered(change), "report.json")
+    assert str(caught.value).startswith(f"report.json: {problem}")
+
+
+def test_what_is_no_report_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"gone\.json: cannot be read: No such file or directory$"):
+        report.load(tmp_path / "gone.json")
+    for text, problem in [("", "not JSON"), ("[]", "schema: expected a version"), ('{"schema": "1.0"', "not JSON")]:
+        with pytest.raises(ReportError, match=f"^r: {problem}"):
+            report.read(text, "r")
+
+
+def test_the_status_is_the_worst_of_all_reasons() -> None:
+    whole = reports.host()
+    assert whole.status == "valid"
+    caveat = Reason(code="virtual", level="caveat", detail="a virtual machine")
+    invalid = Reason(code="emulated", level="invalid", detail="emulated")
+    part = replace(whole.artifacts[0], reasons=(caveat,))
+    assert reports.with_artifact(whole, part).status == "caveats"
+    assert replace(reports.with_artifact(whole, part), reasons=(invalid,)).status == "invalid"
+
+
+def test_an_artifact_is_found_by_its_name() -> None:
+    assert reports.host().artifact("int8.onnx") == reports.host().artifacts[1]
+    assert reports.host().artifact("int9.onnx") is None

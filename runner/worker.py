@@ -84,6 +84,8 @@ class Order:
     timing: Timing | None
     output: Path
     """Where the logits are written as .npy: all of them in order, or those of the batches that were timed."""
+    parent: int
+    """The process to die with."""
 
 
 def encode(order: Order) -> str:
@@ -107,14 +109,15 @@ def decode(text: str) -> Order:
         ),
         timing=Timing(**timing) if timing else None,
         output=Path(data["output"]),
+        parent=data["parent"],
     )
 
 
 def main() -> None:
     """Do what stdin says."""
-    _die_with_parent()
+    order = decode(sys.stdin.read())
+    _die_with(order.parent)
     with _claim_stdout() as stdout:
-        order = decode(sys.stdin.read())
         try:
             result = answer(order, stdout) if order.timing is None else time_calls(order, order.timing)
         except RuntimeUnavailable as error:
@@ -248,6 +251,8 @@ def _write_line(stdout: TextIO, line: Mapping[str, object]) -> None:
     stdout.flush()
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, however that dies."""
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when its parent dies, however that dies; it may have died already."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the process that started this worker is gone")

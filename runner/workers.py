@@ -109,13 +109,15 @@ class Subprocesses:
     def answer(self, job: Job, advance: Advance) -> Answered:
         """Return the logits of every sample. Raises MeasurementError and RuntimeUnavailable."""
         with _output() as path:
-            result = self._converse(Order(job=job, timing=None, output=path), advance)
+            result = self._converse(Order(job=job, timing=None, output=path, parent=os.getpid()), advance)
             return Answered(provider=result.provider, version=result.version, logits=_load_logits(path))
 
     def time(self, job: Job, timing: Timing) -> Timed:
         """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
         with _output() as path:
-            result = self._converse(Order(job=job, timing=timing, output=path), lambda *_, **__: None)
+            result = self._converse(
+                Order(job=job, timing=timing, output=path, parent=os.getpid()), lambda *_, **__: None
+            )
             if result.process is None:
                 raise MeasurementError("the worker returned no times")
             return Timed(

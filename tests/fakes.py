@@ -1,0 +1,105 @@
+"""Stand-ins that keep the protocols of the real things, without a process or a clock."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.progress import Advance
+from runner.report import Process
+from runner.worker import Job, Timing, rotation
+from runner.workers import Answered, Timed
+
+
+@dataclass(kw_only=True)
+class Script:
+    """What one artifact does in the hands of FakeWorkers."""
+
+    logits: NDArray[np.float32]
+    medians_ns: Sequence[int] = (1_000_000,)
+    """Of one process after the other, and again from the start."""
+    refuses: Exception | None = None
+    """Raised instead of answers."""
+    dies: Mapping[int, BaseException] = field(default_factory=dict)
+    """Raised instead of times, by the number of the process, from 0."""
+    timed_logits: NDArray[np.float32] | None = None
+    """What it says while it is timed, where this is not what it said before."""
+    samples: int = 101
+
+
+@dataclass
+class FakeWorkers:
+    """Does what the scripts say, by the name of the job's file."""
+
+    scripts: Mapping[str, Script]
+    answered: list[Job] = field(default_factory=list)
+    timed: list[tuple[Job, Timing]] = field(default_factory=list)
+
+    def answer(self, job: Job, advance: Advance) -> Answered:
+        """Return the scripted logits."""
+        self.answered.append(job)
+        script = self.scripts[job.file.name]
+        if script.refuses:
+            raise script.refuses
+        advance(len(script.logits))
+        return Answered(provider="FakeProvider", version="1.0", logits=script.logits)
+
+    def time(self, job: Job, timing: Timing) -> Timed:
+        """Return scripted times."""
+        number = sum(earlier.file == job.file for earlier, _ in self.timed)
+        self.timed.append((job, timing))
+        script = self.scripts[job.file.name]
+        if number in script.dies:
+            raise script.dies[number]
+        batches = rotation(job, timing.seed)
+        said = script.logits if script.timed_logits is None else script.timed_logits
+        return Timed(
+            provider="FakeProvider",
+            version="1.0",
+            process=fake_process(script.medians_ns[number % len(script.medians_ns)], script.samples),
+            batches=tuple(batches),
+            logits=np.stack([said[index * job.batch : (index + 1) * job.batch] for index in batches]),
+        )
+
+
+def fake_process(median_ns: int, samples: int = 101) -> Process:
+    """Return a process whose samples lie one nanosecond apart about `median_ns`; `samples` is odd."""
+    half = samples // 2
+    return Process(
+        import_ns=20_000_000,
+        load_ns=3_000_000,
+        first_ns=5 * median_ns,
+        warmup_ns=(2 * median_ns,),
+        samples_ns=tuple(range(median_ns - half, median_ns + half + 1)),
+        imported_bytes=50_000_000,
+        loaded_bytes=60_000_000,
+        peak_bytes=70_000_000,
+    )
+
+
+@dataclass
+class RecordingProgress:
+    """Remembers what was shown: the title, the total and how far it came of each task."""
+
+    tasks: list[tuple[str, int, int]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Count the steps of a task."""
+        done = 0
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            nonlocal done
+            done += steps
+
+        try:
+            yield advance
+        finally:
+            self.tasks.append((title, total, done))
+
+    def say(self, message: str) -> None:
+        """Remember the line."""
+        self.said.append(message)

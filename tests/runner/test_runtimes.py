@@ -1,0 +1,125 @@
+import subprocess
+import sys
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto
+
+from runner import runtimes
+from runner.errors import RuntimeUnavailable
+from runner.runtimes import KNOWN, Known, Options, installed_version, onnx, torchscript
+from tests import networks
+
+INPUTS = networks.PREPROCESS.apply(networks.inputs(5))
+EXPECTED = networks.expected_logits(networks.inputs(5))
+
+
+def _fresh(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_an_onnx_file_answers_as_numpy_computes(tmp_path: Path) -> None:
+    session = onnx.load(networks.write_onnx(tmp_path / "net.onnx"), Options(threads=1))
+    logits = session.run(INPUTS)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, EXPECTED, rtol=1e-4, atol=1e-4)
+    assert (session.provider, session.version) == ("CPUExecutionProvider", onnxruntime.__version__)
+
+
+def test_a_torchscript_file_answers_as_numpy_computes(tmp_path: Path) -> None:
+    session = torchscript.load(networks.write_torchscript(tmp_path / "net.pt"), Options(threads=1))
+    logits = session.run(INPUTS)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, EXPECTED, rtol=1e-4, atol=1e-4)
+    assert (session.provider, session.version) == ("torch cpu", str(torch.__version__))
+
+
+def test_the_engine_of_the_options_is_set_before_a_torchscript_file_is_loaded(tmp_path: Path) -> None:
+    before = torch.backends.quantized.engine
+    try:
+        session = torchscript.load(
+            networks.write_torchscript(tmp_path / "net.pt"), Options(threads=1, engine="qnnpack")
+        )
+        assert torch.backends.quantized.engine == "qnnpack"
+        assert session.provider == "torch qnnpack"
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def test_an_engine_that_this_torch_has_not_is_named_with_those_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.quantized.__class__, "supported_engines", ["none", "onednn"])
+    with pytest.raises(RuntimeUnavailable) as caught:
+        torchscript.load(tmp_path / "net.pt", Options(threads=1, engine="qnnpack"))
+    assert str(caught.value) == (
+        f"net.pt: needs the quantization engine 'qnnpack', and this torch ({torch.__version__}) has onednn"
+        "\n  try: an artifact for another engine, or another build of torch"
+    )
+
+
+@pytest.mark.parametrize("form", ["onnx", "torchscript"])
+def test_a_file_that_a_runtime_cannot_read_is_refused_by_name(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "broken.bin"
+    path.write_bytes(b"no network at all" * 100)
+    load = {"onnx": onnx.load, "torchscript": torchscript.load}[form]
+    with pytest.raises(RuntimeUnavailable, match=r"^broken\.bin: .* cannot load it: .+") as caught:
+        load(path, Options(threads=1))
+    assert caught.value.exit_code == 4
+    assert "\n" not in caught.value.what
+
+
+def test_an_opset_of_the_future_is_refused_with_advice(tmp_path: Path) -> None:
+    path = networks.write_onnx(tmp_path / "future.onnx", opset=99)
+    with pytest.raises(RuntimeUnavailable, match="cannot load it") as caught:
+        onnx.load(path, Options(threads=1))
+    assert caught.value.advice == "a newer onnxruntime, or pack with a lower opset"
+
+
+def test_an_onnx_file_that_takes_no_float32_is_refused(tmp_path: Path) -> None:
+    path = networks.write_onnx(tmp_path / "half.onnx", kind=TensorProto.FLOAT16)
+    with pytest.raises(RuntimeUnavailable) as caught:
+        onnx.load(path, Options(threads=1))
+    assert caught.value.what == (
+        "takes tensor(float16) and returns tensor(float16), and the runner gives and takes tensor(float)"
+    )
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="has CUDA")
+def test_onnx_on_cuda_without_cuda_is_an_error_and_not_the_cpu(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeUnavailable, match="has no working CUDAExecutionProvider") as caught:
+        onnx.load(networks.write_onnx(tmp_path / "net.onnx"), Options(threads=1, device="cuda"))
+    assert caught.value.advice == "pip install onnxruntime-gpu, and see that CUDA and cuDNN can be found"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
+def test_torchscript_on_cuda_without_cuda_is_an_error_and_not_the_cpu(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeUnavailable, match="finds no CUDA device"):
+        torchscript.load(networks.write_torchscript(tmp_path / "net.pt"), Options(threads=1, device="cuda"))
+
+
+def test_versions_are_found_and_nothing_is_imported() -> None:
+    program = (
+        "import sys; from runner.runtimes import installed_version as v; "
+        "print(v('onnx'), v('torchscript'), *({'onnxruntime', 'torch'} & set(sys.modules)))"
+    )
+    # torch's metadata leaves out the local part of its version, such as +cpu, or has it: the number is the same.
+    found = _fresh(program).split()
+    assert found[0] == onnxruntime.__version__
+    assert found[1].partition("+")[0] == str(torch.__version__).partition("+")[0]
+    assert found[2:] == []
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Known(module="runner.runtimes.onnx", package="no_such_package", distributions=("no",), extra="onnx")
+    monkeypatch.setattr(runtimes, "KNOWN", MappingProxyType({**KNOWN, "onnx": absent}))
+    assert installed_version("onnx") is None
+
+
+def test_the_onnx_path_never_imports_torch() -> None:
+    assert _fresh("import sys, runner.runtimes.onnx; print('torch' in sys.modules)") == "False"

@@ -102,9 +102,10 @@ def _markdown_table(table: Table) -> Iterator[str]:
     if table.best is not None:
         name, *figures = rows[table.best]
         rows[table.best] = (f"**{name}**", *figures)
-    widths = [max(3, *map(len, column)) for column in zip(table.columns, *rows, strict=True)]
+    columns = tuple(map(_escape, table.columns))
+    widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
     rules = [":" + "-" * (w - 1) if i < table.left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-    for cells in (table.columns, rules, *rows):
+    for cells in (columns, rules, *rows):
         yield f"| {' | '.join(_pad(cells, widths, table.left))} |"
 
 

@@ -24,7 +24,7 @@ def report_page(report: Report) -> Page:
         f"{device_line(report.device)} · {run_line(report)} · {bundle_line(report)}",
         _figures(report, names),
         _legend(report),
-        _details(report, names),
+        _details(report),
         _fastest(report),
     ]
     lines = (*(f"[{number}] {text}" for text, number in notes.items()), *run)
@@ -181,15 +181,21 @@ def _legend(report: Report) -> str:
     return f"{ratios}{agreement}latency: median of {count} process medians and its {coverage} interval."
 
 
-def _details(report: Report, names: Sequence[str]) -> Table | str:
-    ran = [(name, it) for name, it in zip(names, report.artifacts, strict=True) if it.runtime]
-    timed = [it.latency for _, it in ran if it.latency]
+def _details(report: Report) -> Table | str:
+    ran = [it for it in report.artifacts if it.runtime]
+    timed = [it.latency for it in ran if it.latency]
     loads = units.time_scale([latency.load_ns for latency in timed])
     firsts = units.time_scale([latency.first_ns for latency in timed])
-    peaks = units.size_scale([it.peak_bytes for _, it in ran])
+    peaks = units.size_scale([it.peak_bytes for it in ran])
     rows = tuple(
-        (name, runtime_line(it), *_start_cells(it.latency, loads, firsts), peaks.show(it.peak_bytes), *_host_cells(it))
-        for name, it in ran
+        (
+            it.name,
+            runtime_line(it),
+            *_start_cells(it.latency, loads, firsts),
+            peaks.show(it.peak_bytes),
+            *_host_cells(it),
+        )
+        for it in ran
     )
     columns = ("artifact", "runtime", "throughput", "load", "first", "peak memory", "SNR", "as on host")
     return drop_empty_columns(Table(columns=columns, rows=rows, left=2), NONE) if rows else ""
@@ -201,7 +207,8 @@ def runtime_line(artifact: ArtifactReport) -> str:
     if runtime is None:
         return NONE
     package = {"onnx": "onnxruntime", "torchscript": "torch"}[runtime.name]
-    return f"{package} {runtime.version}, {runtime.provider}"
+    provider = runtime.provider.replace("ExecutionProvider", "").removeprefix("torch ")
+    return f"{package} {runtime.version}, {provider}"
 
 
 def _start_cells(latency: Latency | None, loads: Scale, firsts: Scale) -> tuple[str, ...]:

@@ -45,10 +45,12 @@ def size_scale(values: Sequence[float | None], resolution: float = 0.01) -> Scal
 def _scale(values: Sequence[float | None], units: Sequence[tuple[str, float]], resolution: float) -> Scale:
     known = [value for value in values if value]
     smallest, largest = min(known, default=1.0), max(known, default=1.0)
+    index = max((i for i, unit in enumerate(units) if unit[1] <= smallest), default=0)
     # The unit of the smallest, unless the largest becomes unreadable in it.
-    fitting = [unit for unit in units if unit[1] <= smallest or largest / unit[1] >= 10_000]
-    name, factor = fitting[-1] if fitting else units[0]
-    if units[0] == (name, factor):
+    while largest / units[index][1] >= 10_000 and index + 1 < len(units):
+        index += 1
+    name, factor = units[index]
+    if index == 0:
         return Scale(unit=name, factor=factor, decimals=0)
     decimals = math.ceil(-math.log10(resolution * smallest / factor))
     return Scale(unit=name, factor=factor, decimals=min(max(decimals, 0), 3))

@@ -112,6 +112,11 @@ def runtime(form: Format) -> report.RuntimeFacts:
     return report.RuntimeFacts(name=form, version=version, provider=provider, device="cpu", engine=None, threads=2)
 
 
+def flip() -> report.Flip:
+    """Return a sample that went from right to wrong."""
+    return report.Flip(sample=1, label=1, host=1, device=2, host_margin=0.25, device_margin=0.5)
+
+
 NOT_INSTALLED = Reason(
     code="no-runtime",
     level="note",
@@ -167,7 +172,6 @@ def with_artifact(whole: Report, changed: ArtifactReport) -> Report:
 def complete() -> Report:
     """Return a small sealed report that has something in every field."""
     short = replace(process(60_000), samples_ns=(61_000, 60_000, 59_000), warmup_ns=(120_000,))
-    flip = report.Flip(sample=1, label=1, host=1, device=2, host_margin=0.25, device_margin=0.5)
     answers = replace(
         accuracy((1,)),
         samples=2,
@@ -177,7 +181,7 @@ def complete() -> Report:
         agreement=0.5,
         identical_to_host=False,
         max_abs_difference=0.75,
-        flips=(flip,),
+        flips=(flip(),),
         predictions=(0, 2),
         label_ranks=(0, 1),
         losses=(0.125, 2.5),

@@ -1,0 +1,148 @@
+"""A report held against its own record: each figure that was made up is named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from runner import verify
+from runner.report import Accuracy, ArtifactReport, Interval, Latency, Process, Report
+from tests import reports
+
+
+def changed(change: Callable[[ArtifactReport], ArtifactReport]) -> Report:
+    """Return a report, sealed again, in which the int8 artifact was changed."""
+    return reports.with_artifact(reports.host(), change(int8()))
+
+
+def int8() -> ArtifactReport:
+    """Return the artifact that is changed: 39 of 40 right, medians of 58 to 62 µs."""
+    return reports.host().artifacts[1]
+
+
+def in_accuracy(**figures: float) -> Callable[[ArtifactReport], ArtifactReport]:
+    """Return a change of the answers' figures."""
+
+    def change(artifact: ArtifactReport) -> ArtifactReport:
+        assert artifact.accuracy is not None
+        accuracy: Accuracy = replace(artifact.accuracy, **figures)  # type: ignore[arg-type]
+        return replace(artifact, accuracy=accuracy)
+
+    return change
+
+
+def in_latency(change_latency: Callable[[Latency], Latency]) -> Callable[[ArtifactReport], ArtifactReport]:
+    """Return a change of the times."""
+
+    def change(artifact: ArtifactReport) -> ArtifactReport:
+        assert artifact.latency is not None
+        return replace(artifact, latency=change_latency(artifact.latency))
+
+    return change
+
+
+def in_first_process(change_process: Callable[[Process], Process]) -> Callable[[ArtifactReport], ArtifactReport]:
+    """Return a change of the first process's record."""
+    return in_latency(lambda it: replace(it, processes=(change_process(it.processes[0]), *it.processes[1:])))
+
+
+def interval(low: float) -> Interval:
+    """Return the interval of the five processes with another lower end."""
+    return Interval(low=low, high=62_000.0, confidence=0.9375, method="order statistics of the median")
+
+
+def test_figures_that_follow_from_the_record_are_not_complained_of() -> None:
+    for whole in (reports.host(), reports.board(), reports.complete()):
+        assert verify.contradictions(whole) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (in_accuracy(samples=41), "int8.onnx: accuracy.samples: reported 41, the record gives 40"),
+        (in_accuracy(top1=0.98), "int8.onnx: accuracy.top1: reported 0.98, the record gives 0.975"),
+        (in_accuracy(top5=0.98), "int8.onnx: accuracy.top5: reported 0.98, the record gives 1"),
+        (in_accuracy(loss=0.1), "int8.onnx: accuracy.loss: reported 0.1, the record gives 0.184375"),
+        (in_accuracy(agreement=1.0), "int8.onnx: accuracy.agreement: reported 1, the record gives 0.975"),
+        (
+            in_accuracy(max_abs_difference=0.5),
+            "int8.onnx: accuracy.identical_to_host: reported true, beside flips or a difference",
+        ),
+        (
+            in_latency(lambda it: replace(it, median_ns=50_000.0)),
+            "int8.onnx: latency.median_ns: reported 50000, the record gives 60000",
+        ),
+        (
+            in_latency(lambda it: replace(it, interval=interval(59_000.0))),
+            "int8.onnx: latency.interval.low: reported 59000, the record gives 58000",
+        ),
+        (
+            in_latency(lambda it: replace(it, p95_ns=None)),
+            "int8.onnx: latency.p95_ns: reported none, the record gives 62646",
+        ),
+        (
+            in_latency(lambda it: replace(it, throughput_per_s=2e4)),
+            "int8.onnx: latency.throughput_per_s: reported 20000, the record gives 16666.66667",
+        ),
+        (
+            in_latency(lambda it: replace(it, load_ns=1.0)),
+            "int8.onnx: latency.load_ns: reported 1, the record gives 5000000",
+        ),
+        (
+            in_latency(lambda it: replace(it, first_ns=1.0)),
+            "int8.onnx: latency.first_ns: reported 1, the record gives 180000",
+        ),
+        (lambda it: replace(it, peak_bytes=1), "int8.onnx.peak_bytes: reported 1, the record gives 50331648"),
+    ],
+)
+def test_a_figure_that_was_made_up_is_named(change: Callable[[ArtifactReport], ArtifactReport], problem: str) -> None:
+    assert verify.contradictions(changed(change)) == (problem,)
+
+
+def test_a_flip_that_does_not_fit_its_label_is_named() -> None:
+    whole = reports.complete()
+    ran = whole.artifacts[0]
+    assert ran.accuracy is not None
+    flip = replace(ran.accuracy.flips[0], label=0)
+    forged = reports.with_artifact(whole, replace(ran, accuracy=replace(ran.accuracy, flips=(flip,))))
+    problem = "int8.torchscript: accuracy.flips: sample 1: not what its label and its prediction say"
+    assert verify.contradictions(forged) == (problem,)
+
+
+def test_a_fastest_artifact_that_was_never_timed_is_named() -> None:
+    forged = replace(reports.host(), fastest="int8.torchscript")
+    assert verify.contradictions(forged) == ("fastest: reported int8.torchscript, which has no latency",)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda it: replace(it, accuracy=replace(it.accuracy, predictions=(1, 2))),
+            "int8.onnx: accuracy.predictions: 2 values for 40 labels",
+        ),
+        (
+            lambda it: replace(it, accuracy=replace(it.accuracy, flips=(replace(reports.flip(), sample=40),))),
+            "int8.onnx: accuracy.flips: a sample that is not there",
+        ),
+        (in_latency(lambda it: replace(it, processes=())), "int8.onnx: latency.processes: none"),
+        (
+            in_first_process(lambda it: replace(it, samples_ns=())),
+            "int8.onnx: latency.processes[0].samples_ns: none, or not all positive",
+        ),
+        (
+            in_first_process(lambda it: replace(it, samples_ns=(5, 0))),
+            "int8.onnx: latency.processes[0].samples_ns: none, or not all positive",
+        ),
+    ],
+)
+def test_a_record_that_is_of_no_use_is_told_instead(
+    change: Callable[[ArtifactReport], ArtifactReport], problem: str
+) -> None:
+    assert verify.malformed(changed(change)) == (problem,)
+    assert verify.contradictions(changed(change)) == (problem,)
+
+
+def test_a_report_without_labels_is_of_no_use() -> None:
+    bare = replace(reports.host(), labels=(), reference_predictions=(), artifacts=(), fastest=None)
+    assert verify.malformed(bare) == ("reference_predictions: 0 values for 0 labels",)

@@ -1,15 +1,18 @@
 """What to do to a model. A table that is absent is a step that is not run."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from runner import codec
 from runner.errors import UsageError
+from runner.manifest import Json
 from runner.report import Effort
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "plateau"]
+Augment = Literal["none", "flip", "shift", "shift-flip"]
 PruneMethod = Literal["l1"]
 QuantizeMethod = Literal["static", "dynamic"]
 Compute = Literal["auto", "cpu", "cuda"]
@@ -19,7 +22,7 @@ Compute = Literal["auto", "cpu", "cuda"]
 class Model:
     """The network, and where its weights come from."""
 
-    name: str = "small_cnn"
+    name: str = "wide_cnn"
     """A name of `pack models`, `torchvision:NAME`, or `path/to/net.py:Callable`."""
     weights: str | None = None
     """A .pth, .pt or .safetensors file."""
@@ -55,8 +58,8 @@ class Train:
     learning_rate: float = 0.004
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
-    augment: bool = True
-    """Random shifts and mirror images."""
+    augment: Augment = "flip"
+    """Mirror images, and random shifts of up to an eighth of the image: for digits and letters take `shift`."""
     compute: Compute = "auto"
 
 
@@ -117,3 +120,40 @@ def load(path: Path) -> Recipe:
         raise UsageError("is not a text file", where=str(path)) from None
     except codec.InvalidDocumentError as error:
         raise UsageError(str(error), where=str(path), advice="see `pack --help` and the README's recipe") from None
+
+
+def contradictions(recipe: Recipe) -> list[str]:
+    """Return what no pack could do, each as `key: what is wrong`: told before a minute is spent on it."""
+    train, prune, measure = recipe.train, recipe.prune, recipe.measure
+    checks = {
+        f"train.epochs: expected 0 or more, got {train and train.epochs}": train and train.epochs < 0,
+        f"train.batch_size: expected 2 or more, got {train and train.batch_size}": train and train.batch_size < 2,
+        f"train.learning_rate: expected above 0, got {train and train.learning_rate}": (
+            train and not 0 < train.learning_rate < math.inf
+        ),
+        f"prune.amount: expected above 0 and below 1, got {prune and prune.amount}": (
+            prune and not 0 < prune.amount < 1
+        ),
+        f"prune.fine_tune_epochs: expected 0 or more, got {prune and prune.fine_tune_epochs}": (
+            prune and prune.fine_tune_epochs < 0
+        ),
+        f"export.opset: expected 18 to 23, got {recipe.export.opset}": not 18 <= recipe.export.opset <= 23,
+        f"measure.threads: expected 1 or more, got {measure.threads}": measure.threads is not None
+        and measure.threads < 1,
+    }
+    return [problem for problem, holds in checks.items() if holds]
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Return the recipe as the TOML that `load` reads; what is not set is left out."""
+    import tomli_w  # noqa: PLC0415 - the host's alone
+
+    return tomli_w.dumps(_without_none(codec.unstructure(recipe)))
+
+
+def _without_none(table: dict[str, Json]) -> dict[str, Json]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }

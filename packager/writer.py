@@ -3,11 +3,15 @@
 import contextlib
 import hashlib
 import importlib.metadata
+import io
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 import runner
 from runner import codec
@@ -89,6 +93,22 @@ def add_host_report(path: Path, report: Report) -> None:
         _store(archive, Content(path=HOST_REPORT, source=codec.write_json(report).encode()))
     with _telling(path), path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def array_bytes(array: NDArray[np.generic]) -> bytes:
+    """Return an array as the bytes of an .npy file."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def arrays_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """Return named arrays as the bytes of an .npz file; equal arrays give equal bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", EPOCH), array_bytes(array))
+    return file.getvalue()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,69 @@
+"""No artifact is bundled before the runner has executed it and its answers have held against the fp32 model's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.errors import StepError
+from runner.manifest import Precision
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """What an artifact of a precision must reach, or it is broken rather than less precise."""
+
+    snr_db: float
+    agreement: float
+    """Share of equal answers. Asked only where the fp32 model itself does better than chance."""
+
+
+BOUNDS: dict[Precision, Bounds] = {
+    "fp32": Bounds(snr_db=60.0, agreement=0.99),
+    "fp16": Bounds(snr_db=30.0, agreement=0.95),
+    "int8": Bounds(snr_db=10.0, agreement=0.5),
+}
+CHANCE_FACTOR = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """How near an artifact's answers are to those of the fp32 model."""
+
+    snr_db: float
+    agreement: float
+
+
+def compare(answers: Logits, reference: Logits) -> Agreement:
+    """Return signal to noise, 10 log10(sum r^2 / sum (r - a)^2), and the share of equal answers."""
+    signal = np.sum(np.square(reference, dtype=np.float64))
+    noise = np.sum(np.square(reference - answers, dtype=np.float64))
+    with np.errstate(divide="ignore"):
+        snr_db = float(10 * np.log10(signal / noise)) if noise else float("inf")
+    return Agreement(snr_db=snr_db, agreement=float(np.mean(answers.argmax(1) == reference.argmax(1))))
+
+
+def check(name: str, precision: Precision, answers: Logits, reference: Logits, labels: NDArray[np.int64]) -> Agreement:
+    """Return how near the answers are, or raise StepError with the artifact and the figure that says it is broken."""
+    if answers.shape != reference.shape:
+        raise _broken(name, f"answers of shape {answers.shape} where {reference.shape} is expected")
+    if not np.isfinite(answers).all():
+        share = 1 - np.isfinite(answers).all(1).mean()
+        raise _broken(name, f"{share:.1%} of its answers are not finite")
+    found, bounds = compare(answers, reference), BOUNDS[precision]
+    figures = f"signal to noise {found.snr_db:.1f} dB, same answer on {found.agreement:.1%} of the samples"
+    if found.snr_db < bounds.snr_db:
+        raise _broken(name, f"{figures}; {precision} must reach {bounds.snr_db:.0f} dB")
+    learned = np.mean(reference.argmax(1) == labels) >= CHANCE_FACTOR / reference.shape[1]
+    if learned and found.agreement < bounds.agreement:
+        raise _broken(name, f"{figures}; {precision} must agree on {bounds.agreement:.0%}")
+    return found
+
+
+def _broken(name: str, figures: str) -> StepError:
+    return StepError(
+        f"{name} does not answer as the fp32 model does: {figures}",
+        advice="--quantize dynamic, more --calibration-samples, or a target without this artifact",
+    )

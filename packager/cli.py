@@ -1,0 +1,130 @@
+"""The command line of the host side. Its start is light: what a command does is imported when it is called."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner import __version__, edge
+from runner.errors import UsageError, nearest
+from runner.terminal import Terminal
+
+PATH = click.Path(path_type=Path)
+
+
+class Group(click.Group):
+    """Options for a pack, or a command by its name."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - as click has it
+        """Say what is near to a command that there is not."""
+        if args[0] not in self.commands:
+            hint = nearest(args[0], self.commands) or f"there are {', '.join(self.commands)}"
+            raise UsageError(f"no such command; {hint}", where=args[0], advice="pack --help")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@click.version_option(__version__, prog_name="pack")
+@click.option("--target", "targets", multiple=True, metavar="NAME|FILE.toml", help="What to pack for; may be repeated.")
+@click.option("--recipe", type=PATH, metavar="FILE.toml", help="What to do; the options below are laid over it.")
+@click.option("--model", metavar="NAME|FILE.py:CALLABLE", help="The network.  [default: wide_cnn]")
+@click.option(
+    "--weights", metavar="FILE", help="Its weights (.pth, .pt, .safetensors); no training then, unless asked."
+)
+@click.option("--data", metavar="NAME|DIR|FILE.npz", help="The images.  [default: embedded]")
+@click.option("--data-dir", metavar="DIR", help="Where named data sets are found, or downloaded to.")
+@click.option("--image-size", type=int, metavar="N", help="Height and width.  [default: as the images are]")
+@click.option("--epochs", type=int, metavar="N", help="Epochs of training; 0 for none.  [default: 8]")
+@click.option("--batch-size", type=int, metavar="N", help="Samples in a training step.  [default: 64]")
+@click.option("--learning-rate", type=float, metavar="X", help="The highest of the schedule.  [default: 0.004]")
+@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="[default: adamw]")
+@click.option("--schedule", type=click.Choice(["one-cycle", "plateau"]), help="[default: one-cycle]")
+@click.option("--augment", type=click.Choice(["none", "flip", "shift", "shift-flip"]), help="[default: flip]")
+@click.option("--compute", type=click.Choice(["auto", "cpu", "cuda"]), help="What to train on.  [default: auto]")
+@click.option("--prune", type=float, metavar="X", help="Share of the weights set to zero; 0 for none.")
+@click.option("--quantize", type=click.Choice(["static", "dynamic", "none"]), help="[default: static]")
+@click.option("--calibration-samples", type=int, metavar="N", help="For static quantization.  [default: 512]")
+@click.option("--eval-samples", type=int, metavar="N", help="In the bundle, at most.  [default: 2000]")
+@click.option("--effort", type=click.Choice(["quick", "standard", "rigorous"]), help="Of measuring.  [default: quick]")
+@click.option("--threads", type=int, metavar="N", help="Of the runtimes, for measuring.  [default: usable CPUs]")
+@click.option("--seed", type=int, metavar="N", help="For everything that is drawn.  [default: 0]")
+@click.option("-o", "--output", type=PATH, default=Path(), help="A folder, or NAME.edgepack.  [default: here]")
+@click.option("--no-cache", is_flag=True, help="Run every step, and keep nothing but the bundle.")
+@click.option("--json", "as_json", is_flag=True, help="Print the host reports on stdout instead of the paths.")
+@click.pass_context
+def pack(
+    ctx: click.Context,
+    /,
+    *,
+    targets: tuple[str, ...],
+    output: Path,
+    no_cache: bool,
+    as_json: bool,
+    **given: Any,  # noqa: ANN401 - one keyword per remaining option, each a field of Options
+) -> None:
+    """Make a PyTorch image classifier small and fast for a target, and bundle it with the proof that it still works.
+
+    With --target alone: trains a small network on images that come with edgepack, prunes, quantizes, exports, checks,
+    measures, and writes NAME-TARGET.edgepack. The bundles' paths go to stdout.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if not targets:
+        raise UsageError("name what to pack for", where="--target", advice="pack --target x86, or pack targets")
+    from packager import commands  # noqa: PLC0415 - heavy
+    from packager.options import Options  # noqa: PLC0415 - heavy
+    from runner import codec  # noqa: PLC0415 - heavy
+    from runner.page import as_text  # noqa: PLC0415 - heavy
+    from runner.render import report_page  # noqa: PLC0415 - heavy
+
+    emphasis = _bold if edge.colour(sys.stderr) else str
+    for path, report in commands.pack(
+        targets, Options(**given), output, keep=not no_cache, progress=Terminal(sys.stderr)
+    ):
+        click.echo("\n" + as_text(report_page(report), emphasis), nl=False, err=True, color=True)
+        click.echo(codec.write_json(report) if as_json else path, nl=not as_json)
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+@pack.command(short_help="List the targets.")
+def targets() -> None:
+    """List the targets that come with edgepack."""
+    from packager import commands  # noqa: PLC0415 - heavy
+
+    click.echo(commands.list_targets(), nl=False)
+
+
+@pack.command(short_help="List the models.")
+def models() -> None:
+    """List the models that have a name."""
+    from packager import commands  # noqa: PLC0415 - heavy
+
+    click.echo(commands.list_models(), nl=False)
+
+
+@pack.command(short_help="List the data sets.")
+def datasets() -> None:
+    """List the data sets that have a name."""
+    from packager import commands  # noqa: PLC0415 - heavy
+
+    click.echo(commands.list_datasets(), nl=False)
+
+
+@pack.command(short_help="Show what is in a bundle.")
+@click.argument("bundle", type=PATH)
+@click.option("--recipe", "as_recipe", is_flag=True, help="Print its recipe alone, as TOML for `pack --recipe`.")
+@click.option("--json", "as_json", is_flag=True, help="Print its manifest.")
+def inspect(*, bundle: Path, as_recipe: bool, as_json: bool) -> None:
+    """Show what BUNDLE is, what is in it, and what was measured of it on the host, after checking every hash."""
+    from packager import commands  # noqa: PLC0415 - heavy
+
+    click.echo(commands.inspect(bundle, as_recipe=as_recipe, as_json=as_json), nl=False)
+
+
+def main() -> None:
+    """Run `pack`."""
+    sys.exit(edge.run(pack, sys.argv[1:], program="pack"))

@@ -1,0 +1,130 @@
+"""What each command of the host side does, once its options are known. Nothing here prints or exits."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import models
+import targets
+from packager import data, options, recipe, writer
+from packager.cache import Cache, default_folder
+from packager.options import Options
+from runner import codec, units
+from runner.bundle import Bundle, open_bundle
+from runner.errors import UsageError
+from runner.manifest import Target
+from runner.page import Block, Page, Table, Title, as_text
+from runner.progress import Progress
+from runner.render import report_page
+from runner.report import Report
+
+
+def pack(
+    names: tuple[str, ...], given: Options, output: Path, *, keep: bool, progress: Progress
+) -> Iterator[tuple[Path, Report]]:
+    """Pack for the targets of these names, and yield each bundle's path with its report. Raises EdgepackError."""
+    plan = options.resolve(given)
+    chosen = _targets(names, output)
+    _check_output(output)
+    # PyTorch takes seconds to load: a typing error is told before that.
+    from packager import pipeline  # noqa: PLC0415
+
+    with _cache(keep=keep) as cache:
+        order = pipeline.Order(recipe=plan, targets=chosen, output=output, cache=cache, progress=progress)
+        for packed in pipeline.pack(order):
+            yield packed.path, packed.report
+
+
+def list_targets() -> str:
+    """Return the targets as a table."""
+    return _listing("target", {name: targets.load(name).description for name in targets.names()})
+
+
+def list_models() -> str:
+    """Return the models as a table."""
+    others = {"torchvision:NAME": "any other classifier of torchvision", "FILE.py:CALLABLE": "a network of your own"}
+    return _listing("model", {**models.names(), **others})
+
+
+def list_datasets() -> str:
+    """Return the data sets as a table."""
+    others = {
+        "DIR": "a folder of images: train/CLASS/* and test/CLASS/* or val/CLASS/*, or CLASS/* alone",
+        "FILE.npz": "arrays x_train, y_train, x_test and y_test",
+    }
+    return _listing("data set", {**data.names(), **others})
+
+
+def inspect(path: Path, *, as_recipe: bool, as_json: bool) -> str:
+    """Return what a bundle is, as text; or its recipe as TOML, or its manifest as JSON. Raises BundleError."""
+    if as_recipe and as_json:
+        raise UsageError("--recipe and --json exclude each other")
+    bundle = open_bundle(path)
+    if as_recipe:
+        return recipe.to_toml(codec.structure(recipe.Recipe, bundle.manifest.provenance.recipe))
+    if as_json:
+        return codec.write_json(bundle.manifest, indent=2)
+    report = bundle.host_report()
+    return as_text((*_bundle_page(bundle), *(report_page(report) if report else ())))
+
+
+def _targets(names: tuple[str, ...], output: Path) -> tuple[Target, ...]:
+    chosen = tuple(targets.load(name) for name in dict.fromkeys(names))
+    if output.suffix == writer.SUFFIX and len(chosen) > 1:
+        raise UsageError(f"{output} is one bundle, and there are {len(chosen)} targets", where="-o", advice="-o FOLDER")
+    if len({target.name for target in chosen}) < len(chosen):
+        raise UsageError("two targets have one name", where="--target", advice="change `name` in one of the files")
+    return chosen
+
+
+def _check_output(output: Path) -> None:
+    """Refuse, before long work, a place where no bundle can be written after it."""
+    folder = output.parent if output.suffix == writer.SUFFIX else output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}", where="-o", advice="a folder that you may write") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{folder} is not yours to write in", where="-o", advice="a folder that you may write")
+
+
+@contextmanager
+def _cache(*, keep: bool) -> Iterator[Cache]:
+    if keep:
+        yield Cache(folder=default_folder())
+        return
+    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
+        yield Cache(folder=Path(folder))
+
+
+def _listing(head: str, rows: Mapping[str, str]) -> str:
+    return as_text((Table(columns=(head, ""), rows=tuple(rows.items()), left=2),))
+
+
+def _bundle_page(bundle: Bundle) -> Page:
+    manifest, made = bundle.manifest, bundle.manifest.provenance
+    shape = manifest.preprocess
+    versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
+    commit = f", commit {made.git_commit[:12]}{' with changes' if made.git_dirty else ''}" if made.git_commit else ""
+    rows = (
+        ("bundle", bundle.id),
+        ("target", f"{manifest.target.name}: {manifest.target.description}"),
+        ("classes", f"{len(manifest.classes)}: {', '.join(manifest.classes[:10])}"),
+        ("samples", f"{manifest.samples} of {shape.channels} x {shape.height} x {shape.width}"),
+        ("resized", shape.resize),
+        ("normalised", f"x * {shape.scale:.6g}, mean {shape.mean}, std {shape.std}"),
+        ("made by", f"edgepack {made.edgepack}{commit}, Python {made.python} on {made.platform}"),
+        ("with", versions),
+    )
+    artifacts = tuple(
+        (each.name, each.path, f"{bundle.ranges[each.path].size_bytes:,}", each.engine or units.NONE)
+        for each in manifest.artifacts
+    )
+    blocks: list[Block] = [
+        Title(text=manifest.name),
+        Table(columns=("", ""), rows=rows, left=2),
+        Table(columns=("artifact", "entry", "bytes", "engine"), rows=artifacts, left=2),
+    ]
+    return tuple(blocks)

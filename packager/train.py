@@ -1,0 +1,239 @@
+"""Train a network, keep its best epoch, and go on after an interruption where it stopped."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from packager import recipe
+from packager.augment import augment
+from packager.data import Samples, Splits
+from runner.errors import StepError
+from runner.manifest import Preprocess
+from runner.progress import Advance, Progress
+from runner.report import Epoch, Stage
+
+EVALUATION_BATCH = 256
+LEARNING_RATE_FLAG = "a lower learning rate: `learning_rate` in the recipe's [train]"
+
+Scheduler = torch.optim.lr_scheduler.LRScheduler
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """A network after training, with the weights of its best epoch."""
+
+    module: nn.Module
+    epochs: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What one training is made of."""
+
+    plan: recipe.Train
+    splits: Splits
+    seed: int
+    stage: Stage = "train"
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Parameter name -> 0 and 1: weights that stay zero."""
+    checkpoint: Path | None = None
+    """Where the state after each epoch is kept, and taken up again."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What changes from epoch to epoch, and makes a checkpoint."""
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: Scheduler
+    best: dict[str, Tensor]
+    epochs: list[Epoch]
+
+
+def train(module: nn.Module, job: Job, progress: Progress) -> Trained:
+    """Train a copy of `module` and return it with the weights that were best on the validation split.
+
+    Each epoch draws from a generator seeded by its number, so that a training which was interrupted and resumed
+    ends with the same weights as one which was not. Raises StepError where the loss is no longer a number.
+    """
+    device = compute_device(job.plan.compute)
+    state = _start(copy.deepcopy(module).to(device), job)
+    steps = _steps_per_epoch(job)
+    with progress.task(f"{job.stage} {job.plan.epochs} epochs", job.plan.epochs * steps) as advance:
+        if state.epochs:
+            advance(len(state.epochs) * steps, "resumed")
+        for epoch in range(len(state.epochs), job.plan.epochs):
+            _run_epoch(state, job, epoch, advance)
+            _save(state, job.checkpoint)
+    state.module.load_state_dict(state.best)
+    return Trained(module=state.module.cpu().eval(), epochs=tuple(state.epochs))
+
+
+def compute_device(compute: recipe.Compute) -> torch.device:
+    """Return the device to train on. Raises StepError where CUDA is asked for and absent."""
+    if compute == "cuda" and not torch.cuda.is_available():
+        raise StepError("CUDA is asked for, and this machine has none", advice="--compute cpu")
+    return torch.device("cuda" if compute != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def evaluate(module: nn.Module, samples: Samples, preprocess: Preprocess) -> tuple[float, float]:
+    """Return mean cross-entropy and top-1 accuracy on `samples`."""
+    answers = logits(module, samples, preprocess)
+    labels = torch.from_numpy(samples.labels)
+    loss = functional.cross_entropy(answers, labels).item()
+    return loss, (answers.argmax(1) == labels).double().mean().item()
+
+
+def logits(module: nn.Module, samples: Samples, preprocess: Preprocess) -> Tensor:
+    """Return what `module`, in eval mode, answers to `samples`: N x classes, float32, on the CPU."""
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+    module.eval()
+    answers = []
+    with torch.inference_mode():
+        for first in range(0, len(samples), EVALUATION_BATCH):
+            batch = samples.take(np.arange(first, min(first + EVALUATION_BATCH, len(samples))))
+            answers.append(module(torch.from_numpy(preprocess.apply(batch)).to(device)).float().cpu())
+    return torch.cat(answers)
+
+
+def _start(module: nn.Module, job: Job) -> _State:
+    optimizer = _optimizer(module, job.plan)
+    state = _State(
+        module=module,
+        optimizer=optimizer,
+        scheduler=_scheduler(optimizer, job),
+        best=_copied(module),
+        epochs=[],
+    )
+    if job.checkpoint is not None and job.checkpoint.exists():
+        _resume(state, job.checkpoint)
+    return state
+
+
+def _optimizer(module: nn.Module, plan: recipe.Train) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise StepError("the model has no parameters to train", advice="--epochs 0")
+    if plan.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, plan.learning_rate, momentum=0.9, nesterov=True, weight_decay=plan.weight_decay
+        )
+    return torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, job: Job) -> Scheduler:
+    if job.plan.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=2)
+    total = job.plan.epochs * _steps_per_epoch(job)
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, job.plan.learning_rate, total_steps=total + 1)
+
+
+def _steps_per_epoch(job: Job) -> int:
+    return max(1, len(job.splits.train) // job.plan.batch_size)
+
+
+def _run_epoch(state: _State, job: Job, epoch: int, advance: Advance) -> None:
+    began = time.perf_counter()
+    rate = state.optimizer.param_groups[0]["lr"]
+    train_loss, train_accuracy = _train_epoch(state, job, epoch, advance)
+    loss, accuracy = evaluate(state.module, job.splits.validation, job.splits.preprocess)
+    if not math.isfinite(train_loss) or not math.isfinite(loss):
+        raise StepError(f"the loss is {train_loss} after epoch {epoch + 1}", advice=LEARNING_RATE_FLAG)
+    if accuracy > max((past.validation_accuracy for past in state.epochs), default=-1.0):
+        state.best = _copied(state.module)
+    if isinstance(state.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        state.scheduler.step(loss)
+    state.epochs.append(
+        Epoch(
+            stage=job.stage,
+            epoch=epoch + 1,
+            learning_rate=rate,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            duration_s=time.perf_counter() - began,
+        )
+    )
+
+
+def _train_epoch(state: _State, job: Job, epoch: int, advance: Advance) -> tuple[float, float]:
+    """Run over the training samples once, and return the mean loss and the accuracy on the way."""
+    device = next(state.module.parameters()).device
+    masked = [(dict(state.module.named_parameters())[name], mask.to(device)) for name, mask in job.masks.items()]
+    state.module.train()
+    losses, hits, count = 0.0, 0, 0
+    for inputs, labels in _batches(job, epoch):
+        answers = state.module(inputs.to(device))
+        loss = functional.cross_entropy(answers, labels.to(device), label_smoothing=job.plan.label_smoothing)
+        state.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it so
+        state.optimizer.step()
+        _keep_pruned(masked)
+        if isinstance(state.scheduler, torch.optim.lr_scheduler.OneCycleLR):
+            state.scheduler.step()
+        losses += loss.item() * len(labels)
+        hits += int((answers.argmax(1).cpu() == labels).sum())
+        count += len(labels)
+        advance(note=f"epoch {epoch + 1} loss {losses / count:.3f}")
+    return losses / count, hits / count
+
+
+def _batches(job: Job, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches: float32 inputs and labels. An incomplete last batch is left out of this epoch."""
+    # Dropout draws from torch's own generator, everything else from this one.
+    seed = int(np.random.SeedSequence([job.seed, epoch]).generate_state(1)[0])
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    samples, size = job.splits.train, job.plan.batch_size
+    order = random.permutation(len(samples))
+    for step in range(_steps_per_epoch(job)):
+        chosen = np.sort(order[step * size : (step + 1) * size])  # sorted: large sets are read from disk in order
+        batch = augment(samples.take(chosen), job.plan.augment, random)
+        yield torch.from_numpy(job.splits.preprocess.apply(batch)), torch.from_numpy(samples.labels[chosen])
+
+
+def _keep_pruned(masked: list[tuple[nn.Parameter, Tensor]]) -> None:
+    with torch.no_grad():
+        for parameter, mask in masked:
+            parameter.mul_(mask)
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _save(state: _State, path: Path | None) -> None:
+    if path is None:
+        return
+    part = path.with_suffix(".part")
+    torch.save(
+        {
+            "module": state.module.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "scheduler": state.scheduler.state_dict(),
+            "best": state.best,
+            "epochs": json.dumps([asdict(epoch) for epoch in state.epochs]),
+        },
+        part,
+    )
+    part.replace(path)
+
+
+def _resume(state: _State, path: Path) -> None:
+    saved = torch.load(path, weights_only=True)
+    state.module.load_state_dict(saved["module"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.scheduler.load_state_dict(saved["scheduler"])
+    state.best = saved["best"]
+    state.epochs = [Epoch(**epoch) for epoch in json.loads(saved["epochs"])]

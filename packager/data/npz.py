@@ -39,14 +39,8 @@ def read(path: Path) -> Dataset:
 
 def _read_arrays(path: Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise StepError("is a single array, not an .npz file", where=str(path))
-            if missing := [key for key in KEYS if key not in file.files]:
-                hint = nearest(missing[0], file.files)
-                what = f"has no {', '.join(missing)}; it has {', '.join(file.files) or 'nothing'}"
-                raise StepError(what, where=str(path), advice=hint or f"save the arrays as {', '.join(KEYS)}")
-            return {key: file[key] for key in (*KEYS, "classes") if key in file.files}
+        with path.open("rb") as stream:
+            return _pick(np.load(stream, allow_pickle=False), path)
     except FileNotFoundError:
         raise UsageError("there is no such file", where=str(path)) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -54,6 +48,16 @@ def _read_arrays(path: Path) -> Arrays:
             what = "holds Python objects, which could run code when they are read, or is no .npz file at all"
             raise StepError(what, where=str(path), advice="save plain arrays of numbers with numpy.savez") from None
         raise StepError(f"is damaged or no .npz file: {error}", where=str(path)) from None
+
+
+def _pick(file: object, path: Path) -> Arrays:
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise StepError("is a single array, not an .npz file", where=str(path))
+    if missing := [key for key in KEYS if key not in file.files]:
+        hint = nearest(missing[0], set(file.files) - set(KEYS))
+        what = f"has no {', '.join(missing)}; it has {', '.join(file.files) or 'nothing'}"
+        raise StepError(what, where=str(path), advice=hint or f"save the arrays as {', '.join(KEYS)}")
+    return {key: file[key] for key in (*KEYS, "classes") if key in file.files}
 
 
 def _class_names(arrays: Arrays, path: Path) -> tuple[str, ...]:

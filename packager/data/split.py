@@ -100,13 +100,15 @@ def _statistics(samples: Samples, scale: float) -> tuple[tuple[float, ...], tupl
     channels, *sides = samples.base.shape[1:]
     sums, squares = np.zeros(channels), np.zeros(channels)
     for chunk in _chunks(samples):
-        values = chunk.astype(np.float64) * scale
+        values = chunk.astype(np.float64)
         sums += values.sum(axis=(0, 2, 3))
         squares += np.square(values).sum(axis=(0, 2, 3))
     number = len(samples) * int(np.prod(sides))
     means = sums / number
     deviations = np.sqrt(np.maximum(squares / number - np.square(means), 0))
-    return _six_digits(means), tuple(value or 1.0 for value in _six_digits(deviations))
+    # What is left of a constant by rounding is no deviation.
+    deviations = np.where(deviations > 1e-6 * np.abs(means), deviations * scale, 1.0)
+    return _six_digits(means * scale), _six_digits(deviations)
 
 
 def _six_digits(values: NDArray[np.float64]) -> tuple[float, ...]:

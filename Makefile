@@ -1,0 +1,51 @@
+# Each target sets up .venv by itself, once; a change of pyproject.toml or of constraints.txt sets it up again.
+#
+#   make demo     pack for an ARM board, run the bundle here, compare host with device
+#   make test     the tests (minutes, 2 cores, no GPU, no network but the first set-up)
+#   make lint     ruff and mypy --strict
+#   make bench    ratios of our own cost against the obvious alternative
+#
+# Without a GPU, PyTorch's CPU builds save 4 GB:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := out/demo
+
+.PHONY: demo test test-slow lint format bench clean
+
+demo: $(READY)
+	$(BIN)/pack --target arm-qnnpack --output $(DEMO)
+	$(BIN)/bench-runner $(DEMO)/wide_cnn-arm-qnnpack.edgepack --output $(DEMO)/device.json
+	$(BIN)/bench-runner compare $(DEMO)/wide_cnn-arm-qnnpack.edgepack $(DEMO)/device.json
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.overhead
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "edgepack needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
+	$(PIP) --editable '.[pack,test]'
+	touch $@

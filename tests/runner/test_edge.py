@@ -1,0 +1,161 @@
+"""Where commands end: one message, the exit code of its class, and never a traceback that nobody asked for."""
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from runner import edge
+from runner.errors import (
+    BundleError,
+    EdgepackError,
+    MeasurementError,
+    ReportError,
+    RuntimeUnavailable,
+    StepError,
+    UsageError,
+)
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def ending(body: Callable[[], None]) -> click.Command:
+    """Return a command that does `body`."""
+    return click.Command("ending", callback=body)
+
+
+def raising(error: BaseException) -> click.Command:
+    """Return a command that ends with an error."""
+
+    def body() -> None:
+        raise error
+
+    return ending(body)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (BundleError("x"), 3),
+        (ReportError("x"), 3),
+        (RuntimeUnavailable("x"), 4),
+        (MeasurementError("x"), 5),
+        (EdgepackError("x"), 5),
+        (StepError("x"), 6),
+    ],
+)
+def test_each_class_of_errors_has_its_exit_code(
+    error: EdgepackError, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edge.run(raising(error), [], program="p") == code
+    assert capsys.readouterr() == ("", "error: x\n")
+
+
+def test_an_error_says_what_where_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
+    edge.run(raising(BundleError("is torn", where="net.edgepack", advice="copy it again")), [], program="p")
+    assert capsys.readouterr().err == "error: net.edgepack: is torn\n  try: copy it again\n"
+
+
+def test_what_nobody_foresaw_is_one_line_and_the_way_to_the_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGEPACK_DEBUG", raising=False)
+    assert edge.run(raising(ValueError("bad\n  thing")), [], program="p") == 5
+    message = "error: unexpected ValueError: bad thing\n  try: EDGEPACK_DEBUG=1 shows where it happened\n"
+    assert capsys.readouterr().err == message
+    monkeypatch.setenv("EDGEPACK_DEBUG", "1")
+    assert edge.run(raising(ValueError("bad thing")), [], program="p") == 5
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback (most recent call last):\n")
+    assert "in body" in told
+
+
+def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    assert edge.run(raising(KeyboardInterrupt()), [], program="p") == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_what_the_system_refuses_is_told_with_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    refused = PermissionError(errno.EACCES, "Permission denied", "secret.bin")
+    assert edge.run(raising(refused), [], program="p") == 5
+    assert capsys.readouterr().err == "error: secret.bin: Permission denied\n"
+
+
+def test_an_option_that_there_is_not_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert edge.run(ending(lambda: None), ["--no"], program="p") == 2
+    assert "No such option" in capsys.readouterr().err
+
+
+def test_a_command_ends_with_0_or_with_the_code_that_it_asks_for() -> None:
+    assert edge.run(ending(lambda: None), [], program="p") == 0
+
+    def leave() -> None:
+        click.get_current_context().exit(1)
+
+    assert edge.run(ending(leave), [], program="p") == 1
+
+
+def printing(redirection: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that prints more than a pipe holds, its stdout redirected as a shell does it."""
+    program = (
+        "import click, sys; from runner import edge; "
+        "sys.exit(edge.run(click.Command('p', callback=lambda: click.echo('x' * 5_000_000)), [], program='p'))"
+    )
+    script = f'"$0" -c "$1" {redirection}'
+    shell = ["bash", "-o", "pipefail", "-c", script, sys.executable, program]
+    return subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    found = printing("| true")
+    assert (found.returncode, found.stdout, found.stderr) == (141, "", "")
+
+
+def test_a_full_disk_behind_stdout_is_told_once() -> None:
+    found = printing("> /dev/full")
+    assert (found.returncode, found.stderr) == (5, "error: output: No space left on device\n")
+
+
+def test_a_letter_that_the_terminal_does_not_have_is_a_question_mark() -> None:
+    program = (
+        "import click, sys; from runner import edge; "
+        "sys.exit(edge.run(click.Command('p', callback=lambda: click.echo('5 µs — ok')), [], program='p'))"
+    )
+    environment = {"PYTHONIOENCODING": "latin-1", "PATH": ""}
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert (found.returncode, found.stdout) == (0, b"5 \xb5s ? ok\n")
+
+
+class Stream:
+    """A stream of which only one thing is asked."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        """Answer as told."""
+        return self.terminal
+
+
+@pytest.mark.parametrize(
+    ("terminal", "variables", "colour"),
+    [
+        (True, {"TERM": "xterm"}, True),
+        (True, {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (True, {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (True, {"TERM": "dumb"}, False),
+        (False, {"TERM": "xterm"}, False),
+    ],
+)
+def test_colours_are_for_terminals_whose_owner_wants_them(
+    *, terminal: bool, variables: dict[str, str], colour: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert edge.colour(Stream(terminal=terminal)) is colour  # type: ignore[arg-type]  # all that is asked of a stream

@@ -21,6 +21,8 @@ from cattrs.gen import make_dict_structure_fn
 from runner.errors import nearest
 
 T = TypeVar("T")
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""Plain data that a document carries for somebody else, unread."""
 Hook = Callable[[Any, Any], Any]
 HookFactory = Callable[[Any], Hook]
 
@@ -114,6 +116,7 @@ def _converter(unknown_keys: bool = False) -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_a(tuple), _list_hook(converter))
     converter.register_structure_hook_factory(_is_a(dict), _mapping_hook(converter))
     converter.register_structure_hook_func(lambda kind: kind == tuple[int, ...], _integers)
+    converter.register_structure_hook_func(lambda kind: bool(kind == Json), lambda value, _: value)
     converter.register_unstructure_hook_func(lambda kind: kind in (tuple[int, ...], tuple[float, ...]), list)
     return converter
 

@@ -42,7 +42,7 @@ class Bench:
     workers: Workers = WORKERS
     facts: Callable[[], DeviceFacts] = device.facts
     state: Callable[[], DeviceState] = device.state
-    plans: Mapping[Effort, Plan] = PLANS
+    plans: Mapping[Effort, Plan] = field(default_factory=lambda: PLANS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,6 @@
 """Writes small real bundles, for tests that open and measure them."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +57,9 @@ def write_bundle(
     samples = networks.inputs(len(labels))
     contents = (
         *(writer.Content(path=item.path, source=files[item.name]) for item in artifacts),
-        writer.Content(path=INPUTS, source=_npy(samples)),
-        writer.Content(path=LABELS, source=_npy(labels)),
-        writer.Content(path=REFERENCE, source=_npz(logits)),
+        writer.Content(path=INPUTS, source=writer.array_bytes(samples)),
+        writer.Content(path=LABELS, source=writer.array_bytes(labels)),
+        writer.Content(path=REFERENCE, source=writer.arrays_bytes(logits)),
     )
     manifest = Manifest(
         name="net",
@@ -84,15 +83,3 @@ def write_bundle(
     )
     writer.write(path, manifest, contents)
     return open_bundle(path)
-
-
-def _npy(array: NDArray[np.generic]) -> bytes:
-    file = BytesIO()
-    np.save(file, array, allow_pickle=False)
-    return file.getvalue()
-
-
-def _npz(arrays: Mapping[str, Logits]) -> bytes:
-    file = BytesIO()
-    np.savez(file, allow_pickle=False, **{name: array for name, array in arrays.items()})  # noqa: C416 - a plain dict
-    return file.getvalue()

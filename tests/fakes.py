@@ -20,7 +20,7 @@ class Script:
     logits: NDArray[np.float32]
     medians_ns: Sequence[int] = (1_000_000,)
     """Of one process after the other, and again from the start."""
-    refuses: Exception | None = None
+    refuses: BaseException | None = None
     """Raised instead of answers."""
     dies: Mapping[int, BaseException] = field(default_factory=dict)
     """Raised instead of times, by the number of the process, from 0."""

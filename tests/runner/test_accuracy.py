@@ -1,0 +1,81 @@
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from runner.accuracy import accuracy, logits_problem
+from runner.report import Flip
+
+Logits = NDArray[np.float32]
+
+LABELS = np.array([0, 1, 2, 1])
+REFERENCE: Logits = np.array([[4, 1, 0], [0, 3, 1], [1, 0, 2], [3, 1, 0]], np.float32)
+
+
+def test_answers_equal_to_the_hosts_have_no_noise_and_no_flips() -> None:
+    found = accuracy(REFERENCE, REFERENCE, REFERENCE, LABELS, 3)
+    assert (found.samples, found.top1, found.agreement) == (4, 0.75, 1.0)
+    assert (found.predictions, found.label_ranks) == ((0, 1, 2, 0), (0, 0, 0, 1))
+    assert (found.snr_db, found.identical_to_host, found.max_abs_difference, found.flips) == (None, True, 0.0, ())
+
+
+def test_the_loss_is_the_mean_cross_entropy_in_nats() -> None:
+    logits = np.array([[0, 0], [0, math.log(3)]], np.float32)
+    found = accuracy(logits, logits, logits, np.array([0, 0]), 2)
+    assert found.losses == pytest.approx((math.log(2), math.log(4)), rel=1e-6)
+    assert found.loss == pytest.approx((math.log(2) + math.log(4)) / 2, rel=1e-6)
+
+
+def test_logits_that_would_overflow_the_exponential_have_a_finite_loss() -> None:
+    logits = np.array([[1e4, 0]], np.float32)
+    assert accuracy(logits, logits, logits, np.array([1]), 2).losses == (1e4,)
+
+
+def test_a_flip_is_listed_with_both_margins() -> None:
+    changed = REFERENCE.copy()
+    changed[2] = [2.5, 0, 2]
+    found = accuracy(changed, REFERENCE, REFERENCE, LABELS, 3)
+    assert found.flips == (Flip(sample=2, label=2, host=2, device=0, host_margin=1.0, device_margin=0.5),)
+    assert (found.agreement, found.identical_to_host, found.max_abs_difference) == (0.75, False, 1.5)
+
+
+def test_signal_to_noise_is_that_of_the_logits_against_the_fp32_model() -> None:
+    noisy = REFERENCE + np.float32(0.5)
+    signal = 16 + 1 + 9 + 1 + 1 + 4 + 9 + 1
+    found = accuracy(noisy, noisy, REFERENCE, LABELS, 3)
+    assert found.snr_db == pytest.approx(10 * math.log10(signal / (12 * 0.25)))
+    assert found.identical_to_host
+
+
+def test_a_reference_of_zeros_still_gives_a_number_that_json_can_hold() -> None:
+    zeros = np.zeros_like(REFERENCE)
+    found = accuracy(REFERENCE, REFERENCE, zeros, LABELS, 3)
+    assert found.snr_db is not None
+    assert -4000 < found.snr_db < -3000
+
+
+def test_top5_is_given_only_with_more_than_ten_classes() -> None:
+    ten = np.tile(np.arange(10, dtype=np.float32), (2, 1))
+    eleven = np.tile(np.arange(11, dtype=np.float32), (2, 1))
+    assert accuracy(ten, ten, ten, np.array([9, 0]), 10).top5 is None
+    found = accuracy(eleven, eleven, eleven, np.array([6, 5]), 11)
+    assert (found.top5, found.label_ranks) == (0.5, (4, 5))
+
+
+def test_logits_of_another_shape_are_a_reason_and_no_crash() -> None:
+    reason = logits_problem(REFERENCE, 4, 10)
+    assert reason is not None
+    assert (reason.code, reason.level) == ("wrong-shape", "invalid")
+    assert reason.detail == "its logits have the shape (4, 3), and (4, 10) was asked for"
+
+
+def test_answers_that_are_not_finite_are_counted() -> None:
+    broken = REFERENCE.copy()
+    broken[1, 0] = np.nan
+    broken[3] = np.inf
+    reason = logits_problem(broken, 4, 3)
+    assert reason is not None
+    assert (reason.code, reason.level) == ("not-finite", "invalid")
+    assert reason.detail == "2 of 4 answers hold a NaN or an infinity"
+    assert logits_problem(REFERENCE, 4, 3) is None

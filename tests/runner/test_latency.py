@@ -1,0 +1,86 @@
+import numpy as np
+
+from runner.latency import PLANS, changed_answers, latency, peak_bytes, reasons
+from tests.fakes import fake_process
+
+MEDIANS = (1_000_000, 1_040_000, 980_000, 1_010_000, 1_020_000)
+
+
+def test_the_median_is_that_of_the_processes_medians() -> None:
+    found = latency([fake_process(median) for median in MEDIANS], (), batch=2)
+    assert found is not None
+    assert found.median_ns == 1_010_000
+    assert (found.interval.low, found.interval.high) == (980_000, 1_040_000)
+    assert found.interval.confidence == 1 - 2 / 2**5
+    assert found.p95_ns == 1_010_000 + 45
+    assert found.throughput_per_s == 2 * 1e9 / 1_010_000
+    assert (found.load_ns, found.first_ns) == (3_000_000, 5 * 1_010_000)
+    assert [process.samples_ns[50] for process in found.processes] == list(MEDIANS)
+
+
+def test_one_process_with_too_few_samples_takes_the_95th_percentile_away() -> None:
+    found = latency([fake_process(1000), fake_process(1000, samples=57)], (), batch=1)
+    assert found is not None
+    assert found.p95_ns is None
+
+
+def test_no_process_gives_no_latency_and_says_why() -> None:
+    assert latency([], ("it died",), batch=1) is None
+    assert [(reason.code, reason.level, reason.detail) for reason in reasons([], ("it died", "again"))] == [
+        ("no-latency", "invalid", "no worker process finished; it died")
+    ]
+
+
+def test_fewer_than_five_processes_are_not_valid() -> None:
+    processes = [fake_process(1000) for _ in range(4)]
+    (reason,) = reasons(processes, ("it died",))
+    assert (reason.code, reason.level) == ("few-processes", "invalid")
+    assert reason.detail == "4 worker processes finished, and a median needs 5; it died"
+    assert reasons([*processes, fake_process(1000)], ("it died",)) == ()
+
+
+def test_fewer_than_a_hundred_inferences_are_a_caveat() -> None:
+    (reason,) = reasons([fake_process(10**10, samples=7) for _ in range(5)], ())
+    assert (reason.code, reason.level) == ("few-samples", "caveat")
+    assert reason.detail == "a process had time for 7 inferences only, not for 100"
+
+
+def test_peak_memory_is_the_median_of_the_processes() -> None:
+    assert peak_bytes([fake_process(1000)] * 3) == 70_000_000
+    assert peak_bytes([]) is None
+
+
+def test_every_effort_has_enough_processes_for_its_interval() -> None:
+    assert {effort: (plan.processes, plan.warmup_s, plan.timed_s) for effort, plan in PLANS.items()} == {
+        "quick": (5, 1, 1),
+        "standard": (10, 3, 5),
+        "rigorous": (20, 3, 5),
+    }
+
+
+def test_rounding_while_timed_is_no_other_answer() -> None:
+    expected = np.array([[[1.0, 2.0]], [[8.0, 0.0]]], np.float32)
+    assert changed_answers(expected + np.float32(0.007), expected) is None
+
+
+def test_another_answer_while_timed_is_found() -> None:
+    expected = np.array([[[1.0, 1.0001]], [[8.0, 0.0]]], np.float32)
+    flipped = np.array([[[1.0001, 1.0]], [[8.0, 0.0]]], np.float32)
+    reason = changed_answers(flipped, expected)
+    assert reason is not None
+    assert (reason.code, reason.level) == ("answers-changed", "invalid")
+    assert reason.detail == (
+        "while it was timed it gave other answers than before: 1 answers differ, and logits by up to 0.0001"
+    )
+
+
+def test_logits_that_move_too_far_while_timed_are_found() -> None:
+    expected = np.array([[[1.0, 2.0]]], np.float32)
+    assert changed_answers(expected + np.float32(0.01), expected) is not None
+
+
+def test_nan_while_timed_is_found() -> None:
+    expected = np.array([[[1.0, 2.0]]], np.float32)
+    reason = changed_answers(expected * np.float32(np.nan), expected)
+    assert reason is not None
+    assert reason.detail.endswith("logits that are not finite, or of another shape")

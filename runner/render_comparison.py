@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from runner import units
-from runner.comparison import AnswerFlip, ArtifactComparison, Comparison, Delta, Side, Verdict
+from runner.comparison import AnswerFlip, ArtifactComparison, Comparison, Delta, Place, Side, Verdict
 from runner.page import Block, Listing, Page, Table, Title, drop_empty_columns
 from runner.render import told
 from runner.units import NONE, Scale
@@ -136,10 +136,20 @@ def _flip(flip: AnswerFlip) -> str:
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
-    yield from (f"{gap.name}: not run on the {gap.side}: {told(r)}" for gap in comparison.missing for r in gap.reasons)
+    gaps = [(f"{gap.name}: not run on the", gap.side, told(r)) for gap in comparison.missing for r in gap.reasons]
+    yield from _once_for_both(gaps)
     yield from map(told, comparison.notes)
-    for place, side in (("host", comparison.host), ("device", comparison.device)):
-        yield from (f"{place}: {told(reason)}" for reason in side.reasons)
+    sides: tuple[tuple[Place, Side], ...] = (("host", comparison.host), ("device", comparison.device))
+    yield from _once_for_both([("", place, told(reason)) for place, side in sides for reason in side.reasons])
+
+
+def _once_for_both(notes: Sequence[tuple[str, Place, str]]) -> Iterator[str]:
+    """Yield each note with its place, and one that is the same for both with both."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for before, place, text in notes:
+        places.setdefault((before, text), []).append(place)
+    for (before, text), found in places.items():
+        yield f"{before} {' and '.join(found)}: {text}".strip()
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table | None:

@@ -85,8 +85,12 @@ def bar_line(task: Task, now_s: float) -> str:
     parts = [task.title, "━" * full + "╌" * (BAR_WIDTH - full), f"{task.done}/{task.total}", f"{100 * share:.0f} %"]
     elapsed_s = now_s - task.started_s
     if task.done and elapsed_s > 0:
-        parts += [f"{task.done / elapsed_s:,.1f}/s", f"{_clock_time(elapsed_s * (1 - share) / share)} left"]
+        parts += [_pace(task.done / elapsed_s), f"{_clock_time(elapsed_s * (1 - share) / share)} left"]
     return "  ".join([*parts, task.note] if task.note else parts)
+
+
+def _pace(per_s: float) -> str:
+    return f"{per_s:,.1f}/s" if per_s >= 1 else f"{1 / per_s:,.1f} s each"
 
 
 def _clock_time(seconds: float) -> str:

@@ -67,8 +67,7 @@ ratio: device to host, with its interval of 99 % or more. Different devices: lat
 difference is called better or worse.
 
 Notes
-  int8.torchscript: not run on the host: torch is not installed; try: pip install 'edgepack[torch]'
-  int8.torchscript: not run on the device: torch is not installed; try: pip install 'edgepack[torch]'
+  int8.torchscript: not run on the host and device: torch is not installed; try: pip install 'edgepack[torch]'
 
 verdict    artifact          limit                       found
 ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,6 +217,14 @@ def test_devices_of_one_kind_get_a_verdict_in_the_table() -> None:
     assert "1.03x    equivalent" in shown
     assert "Devices of one kind: a change of latency counts where its whole interval is beyond 3 %." in " ".join(
         shown.split()
+    )
+
+
+def test_a_caveat_of_one_side_is_told_with_its_side() -> None:
+    caveat = Reason(code="virtual", level="caveat", detail="a virtual machine")
+    device = report.seal(replace(reports.board(), reasons=(caveat,)))
+    assert "  device: caveat: a virtual machine\n" in as_text(
+        comparison_page(compare(reports.host(), device, Limits()))
     )
 
 

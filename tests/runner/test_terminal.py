@@ -55,7 +55,7 @@ def test_a_bar_is_drawn_over_itself_and_gone_at_the_end() -> None:
         advance(2, "loss 0.5")
     drawn = screen.getvalue().split(CLEAR_LINE)
     assert drawn[1] == "training  ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  0/4  0 %"
-    assert drawn[2] == "training  ━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌  2/4  50 %  0.7/s  0:03 left  loss 0.5"
+    assert drawn[2] == "training  ━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌  2/4  50 %  1.5 s each  0:03 left  loss 0.5"
     assert drawn[3:] == [""]
 
 
@@ -106,8 +106,18 @@ def test_a_bar_never_exceeds_the_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     ("task", "shown"),
     [
         (Task(title="t", total=0, started_s=0), "t  ━━━━━━━━━━━━━━━━━━━━━━━━  0/0  100 %"),
-        (Task(title="t", total=2, started_s=0, done=3), "t  ━━━━━━━━━━━━━━━━━━━━━━━━  3/2  100 %  0.0/s  0:00 left"),
-        (Task(title="t", total=4, started_s=0, done=1), "t  ━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  1/4  25 %  0.0/s  6:00:00 left"),
+        (
+            Task(title="t", total=2, started_s=0, done=3),
+            "t  ━━━━━━━━━━━━━━━━━━━━━━━━  3/2  100 %  2,400.0 s each  0:00 left",
+        ),
+        (
+            Task(title="t", total=9000, started_s=7000, done=4500),
+            "t  ━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌  4500/9000  50 %  22.5/s  3:20 left",
+        ),
+        (
+            Task(title="t", total=4, started_s=0, done=1),
+            "t  ━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  1/4  25 %  7,200.0 s each  6:00:00 left",
+        ),
     ],
 )
 def test_rate_and_time_left_follow_from_what_was_done(task: Task, shown: str) -> None:

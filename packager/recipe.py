@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from runner import codec
-from runner.codec import Json
+from runner.manifest import Json
 from runner.errors import UsageError
 from runner.report import Effort
 

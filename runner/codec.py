@@ -19,10 +19,9 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from runner.errors import nearest
+from runner.manifest import Json
 
 T = TypeVar("T")
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""Plain data that a document carries for somebody else, unread."""
 Hook = Callable[[Any, Any], Any]
 HookFactory = Callable[[Any], Hook]
 

@@ -6,8 +6,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.codec import Json
-
 SCHEMA = "1.0"
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -16,6 +14,8 @@ Machine = Literal["x86_64", "aarch64"]
 Device = Literal["cpu", "cuda"]
 Engine = Literal["x86", "onednn", "fbgemm", "qnnpack"]
 IntegerType = Literal["int8", "uint8"]
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""Plain data that a document carries for somebody else, unread. Here and not in the codec: workers import no cattrs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from runner import codec
-from runner.manifest import Json
 from runner.errors import UsageError
+from runner.manifest import Json
 from runner.report import Effort
 
 Optimizer = Literal["adamw", "sgd"]

@@ -5,16 +5,18 @@ import hashlib
 import importlib.metadata
 import io
 import os
-import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 import runner
-from runner import codec
+from runner import archive, codec
+from runner.archive import Member
 from runner.bundle import HOST_REPORT, MANIFEST
 from runner.errors import StepError
 from runner.manifest import Entry, Manifest
@@ -23,8 +25,6 @@ from runner.report import Report
 SUFFIX = ".edgepack"
 VENDORED = ("click", "cattrs", "attrs", "typing_extensions")
 """What the runner imports of others, all pure Python; numpy and the runtimes are the device's own."""
-MAX_ENTRY_BYTES = (1 << 31) - 1
-EPOCH = (1980, 1, 1, 0, 0, 0)
 CHUNK_BYTES = 1 << 20
 
 STARTER = b'''"""Measures this bundle on this machine: python3 NAME.edgepack [-o report.json]; see --help."""
@@ -82,32 +82,30 @@ def write(path: Path, manifest: Manifest, contents: tuple[Content, ...]) -> None
     program = _runner_files()
     listed = replace(manifest, entries=tuple(_entry(content) for content in (*program, *contents)))
     text = codec.write_json(listed, indent=2).encode()
-    with _telling(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for content in (*program, Content(path=MANIFEST, source=text), *contents):
-            _store(archive, content)
+    with _telling(path), path.open("wb") as file:
+        _store(file, (), (*program, Content(path=MANIFEST, source=text), *contents))
 
 
 def add_host_report(path: Path, report: Report) -> None:
     """Append the host report to a bundle that has none, and see that the disk has it all. Raises StepError."""
-    with _telling(path), zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        _store(archive, Content(path=HOST_REPORT, source=codec.write_json(report).encode()))
-    with _telling(path), path.open("rb") as file:
+    text = codec.write_json(report).encode()
+    with _telling(path), path.open("r+b") as file:
+        _store(file, archive.read(file), (Content(path=HOST_REPORT, source=text),))
+        file.flush()
         os.fsync(file.fileno())
 
 
 def array_bytes(array: NDArray[np.generic]) -> bytes:
     """Return an array as the bytes of an .npy file."""
     file = io.BytesIO()
-    np.save(file, array, allow_pickle=False)
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     return file.getvalue()
 
 
 def arrays_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     """Return named arrays as the bytes of an .npz file; equal arrays give equal bytes."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", EPOCH), array_bytes(array))
+    _store(file, (), tuple(Content(path=f"{name}.npy", source=array_bytes(array)) for name, array in arrays.items()))
     return file.getvalue()
 
 
@@ -121,17 +119,27 @@ def _telling(path: Path) -> Iterator[None]:
         raise StepError(what, where=str(path), advice="another folder with -o, or free some space") from None
 
 
-def _store(archive: zipfile.ZipFile, content: Content) -> None:
-    info = zipfile.ZipInfo(content.path, EPOCH)
-    info.create_system = 3  # Unix, on whatever system it is made
-    info.external_attr = 0o100644 << 16
-    if isinstance(content.source, bytes):
-        archive.writestr(info, content.source)
-        return
-    info.file_size = content.source.stat().st_size
-    with archive.open(info, "w") as file:
+def _store(file: BinaryIO, before: tuple[Member, ...], contents: tuple[Content, ...]) -> None:
+    """Write `contents` and a new directory behind the members that stand before them."""
+    members = list(before)
+    for content in contents:
+        size_bytes, crc32 = 0, 0
+        for chunk in _chunks(content):
+            size_bytes, crc32 = size_bytes + len(chunk), zlib.crc32(chunk, crc32)
+        start = members[-1].end if members else 0
+        members.append(archive.member(content.path, size_bytes, crc32, start=start))
+        _hold_size(members[-1])
+        file.seek(start)
+        file.write(archive.local_header(members[-1]))
         for chunk in _chunks(content):
             file.write(chunk)
+    file.write(archive.directory(members))
+
+
+def _hold_size(last: Member) -> None:
+    if last.end > archive.MAX_BYTES - archive.MAX_DIRECTORY_BYTES:
+        what = f"with {last.name} the bundle would have {last.end:,} bytes, and a bundle has less than 4 GiB"
+        raise StepError(what, advice="fewer evaluation samples with --eval-samples, or a smaller --image-size")
 
 
 def _entry(content: Content) -> Entry:
@@ -139,9 +147,6 @@ def _entry(content: Content) -> Entry:
     for chunk in _chunks(content):
         found.update(chunk)
         size_bytes += len(chunk)
-    if size_bytes > MAX_ENTRY_BYTES:
-        what = f"{content.path} would have {size_bytes} bytes, and an entry of a bundle at most {MAX_ENTRY_BYTES}"
-        raise StepError(what, advice="fewer evaluation samples with --eval-samples, or a smaller --image-size")
     return Entry(path=content.path, size_bytes=size_bytes, sha256=found.hexdigest())
 
 

@@ -13,20 +13,22 @@ and arrays are memory-mapped in place:
     host-report.json       what the runner measured of it on the host; last, for it alone holds measured times
 """
 
+import dataclasses
 import hashlib
-import io
-import struct
-import zipfile
+import math
+import re
+import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from runner import codec, report
+from runner import archive, codec, report
+from runner.archive import Member
 from runner.errors import BundleError
 from runner.manifest import SCHEMA, Entry, Manifest
 from runner.worker import ArrayLocation
@@ -40,18 +42,16 @@ FP32_REFERENCE = "reference"
 """The key in `reference.npz` of the fp32 model's logits; the others are names of artifacts."""
 
 MAX_MANIFEST_BYTES = 16 << 20
+MAX_HEADER_BYTES = 1 << 10
 CHUNK_BYTES = 1 << 20
-LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-ZIP64_SIZE = 0xFFFFFFFF
+ARRAY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '(\|[bui]1|[<>](?:[ui][248]|f[248]))', 'fortran_order': False, "
+    rb"'shape': \(((?:\d{1,15}, )*(?:\d{1,15},?)?)\), \} *\n",
+    re.DOTALL,
+)
+"""What `numpy.save` writes. numpy's own reader also takes objects, which it would unpickle, and evaluates the rest."""
 COPY_AGAIN = "copy or pack the bundle again"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Range:
-    """Where an entry's bytes lie in the file."""
-
-    offset: int
-    size_bytes: int
+NOT_AS_PACKED = "its bytes are not those that were packed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class Bundle:
     """SHA-256 of the manifest."""
     size_bytes: int
     manifest: Manifest
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, Member]
 
     def read(self, entry: str) -> bytes:
         """Return the bytes of an entry."""
@@ -88,26 +88,27 @@ class Bundle:
 
     def locate(self, entry: str) -> ArrayLocation:
         """Return where the values of an .npy entry lie, to be memory-mapped. Raises BundleError."""
-        place = self.ranges[entry]
         with self.path.open("rb") as file:
-            file.seek(place.offset)
-            shape, dtype = _array_header(file, entry, self.path)
-            offset = file.tell()
-        if offset - place.offset + dtype.itemsize * int(np.prod(shape)) != place.size_bytes:
-            raise BundleError(f"{entry}: its header and its size disagree", where=str(self.path), advice=COPY_AGAIN)
-        return ArrayLocation(path=self.path, offset=offset, shape=shape, dtype=dtype.str)
+            return _array(self.path, file, entry, self.ranges[entry])
 
     def labels(self) -> NDArray[np.int64]:
-        """Return the evaluation set's class indices."""
-        return np.asarray(self.locate(LABELS).open(), np.int64)
+        """Return the evaluation set's class indices. Raises BundleError."""
+        found = self.locate(LABELS).open()
+        if found.dtype.kind not in "iu":
+            raise BundleError(f"{LABELS}: expected integers, got {found.dtype}", where=str(self.path))
+        return np.array(found, np.int64)
 
     def reference(self) -> dict[str, NDArray[np.float32]]:
         """Return the host's logits, N x classes: of the fp32 model, and of each artifact by its name."""
-        try:
-            with np.load(io.BytesIO(self.read(REFERENCE)), allow_pickle=False) as arrays:
-                return {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(f"{REFERENCE}: not readable: {error}", where=str(self.path), advice=COPY_AGAIN) from None
+        whole = self.ranges[REFERENCE]
+        with self.path.open("rb") as file:
+            try:
+                inner = archive.read(file, base=whole.offset, size_bytes=whole.size_bytes)
+            except archive.MalformedError as error:
+                raise BundleError(f"{REFERENCE}: {error}", where=str(self.path), advice=COPY_AGAIN) from None
+            places = {it.name: dataclasses.replace(it, offset=whole.offset + it.offset) for it in inner}
+            arrays = {name: _array(self.path, file, f"{REFERENCE}: {name}", place) for name, place in places.items()}
+        return {name.removesuffix(".npy"): np.array(array.open(), np.float32) for name, array in arrays.items()}
 
     def host_report(self) -> report.Report | None:
         """Return the report that was made on the host, or None while the bundle is still being made."""
@@ -129,76 +130,29 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def _opened(path: Path, file: BinaryIO) -> Bundle:
-    ranges = _entry_ranges(path, file)
+    try:
+        ranges = {it.name: it for it in archive.read(file)}
+    except archive.MalformedError as error:
+        raise BundleError(f"is not a bundle, or a damaged one: {error}", where=str(path), advice=COPY_AGAIN) from None
+    text = _manifest_text(path, file, ranges)
+    manifest = _read_manifest(path, text)
+    problems = [*_listing_problems(manifest, ranges), *_content_problems(manifest)]
+    problems = problems or list(_damage(file, manifest.entries, ranges))
+    if problems:
+        raise BundleError("; ".join(problems), where=str(path), advice=COPY_AGAIN)
+    bundle_id = hashlib.sha256(text).hexdigest()
+    return Bundle(path=path, id=bundle_id, size_bytes=file.seek(0, 2), manifest=manifest, ranges=ranges)
+
+
+def _manifest_text(path: Path, file: BinaryIO, ranges: Mapping[str, Member]) -> bytes:
     if MANIFEST not in ranges:
         raise BundleError(f"is a ZIP file without {MANIFEST}: not a bundle", where=str(path))
     if ranges[MANIFEST].size_bytes > MAX_MANIFEST_BYTES:
         raise BundleError(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes", where=str(path))
     text = b"".join(_chunks(file, ranges[MANIFEST]))
-    manifest = _read_manifest(path, text)
-    problems = [*_listing_problems(manifest, ranges), *_content_problems(manifest)]
-    problems = problems or list(_hash_problems(file, manifest.entries, ranges))
-    if problems:
-        raise BundleError("; ".join(problems), where=str(path), advice=COPY_AGAIN)
-    bundle_id = hashlib.sha256(text).hexdigest()
-    return Bundle(path=path, id=bundle_id, size_bytes=path.stat().st_size, manifest=manifest, ranges=ranges)
-
-
-def _entry_ranges(path: Path, file: BinaryIO) -> dict[str, Range]:
-    """Return where each entry lies, after refusing everything that a bundle's ZIP never has."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            infos, directory, comment = archive.infolist(), archive.start_dir, archive.comment
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        what = f"is not a bundle, or was cut short: {error}"
-        raise BundleError(what, where=str(path), advice=COPY_AGAIN) from None
-    problems = [*_name_problems([info.filename for info in infos]), *_header_problems(infos)]
-    if comment:
-        problems.append("the archive has a comment")
-    if problems:
-        raise BundleError("; ".join(problems), where=str(path))
-    ranges, end = {}, 0
-    for info in sorted(infos, key=lambda info: info.header_offset):
-        if info.header_offset != end:
-            raise BundleError(f"{info.filename}: entries overlap or leave a gap", where=str(path), advice=COPY_AGAIN)
-        ranges[info.filename] = _range(path, file, info)
-        end = ranges[info.filename].offset + info.file_size
-    if end != directory:
-        raise BundleError("has bytes behind its last entry that belong to none", where=str(path), advice=COPY_AGAIN)
-    return ranges
-
-
-def _range(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Range:
-    """Return where an entry's bytes lie, after holding its local header against the central directory."""
-    file.seek(info.header_offset)
-    header = file.read(LOCAL_HEADER.size)
-    if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-        raise BundleError(f"{info.filename}: no entry where the directory says", where=str(path), advice=COPY_AGAIN)
-    _, _, flags, method, _, _, _, compressed, size, name_length, extra_length = LOCAL_HEADER.unpack(header)
-    name = file.read(name_length).decode("utf-8", "replace")
-    sizes_agree = {compressed, size} <= {info.file_size, ZIP64_SIZE}
-    if name != info.filename or method != zipfile.ZIP_STORED or flags & ~0x800 or not sizes_agree:
-        raise BundleError(
-            f"{info.filename}: its two headers disagree about its name or size", where=str(path), advice=COPY_AGAIN
-        )
-    return Range(offset=info.header_offset + LOCAL_HEADER.size + name_length + extra_length, size_bytes=info.file_size)
-
-
-def _name_problems(names: list[str]) -> Iterator[str]:
-    for name in names:
-        parts = name.split("/")
-        if name.startswith("/") or "\\" in name or ":" in name or "\0" in name or {"", ".", ".."} & set(parts):
-            yield f"{name!r}: an entry's name leaves the bundle"
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"{name}: more than one entry has this name"
-
-
-def _header_problems(infos: list[zipfile.ZipInfo]) -> Iterator[str]:
-    for info in infos:
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            yield f"{info.filename}: is compressed, and a bundle's entries never are"
-        if info.flag_bits & ~0x800:
-            yield f"{info.filename}: has flags that a bundle's entries never have"
+    if zlib.crc32(text) != ranges[MANIFEST].crc32:
+        raise BundleError(f"{MANIFEST}: {NOT_AS_PACKED}", where=str(path), advice=COPY_AGAIN)
+    return text
 
 
 def _read_manifest(path: Path, text: bytes) -> Manifest:
@@ -208,8 +162,11 @@ def _read_manifest(path: Path, text: bytes) -> Manifest:
         raise BundleError(str(error), where=f"{path}: {MANIFEST}") from None
 
 
-def _listing_problems(manifest: Manifest, ranges: Mapping[str, Range]) -> Iterator[str]:
+def _listing_problems(manifest: Manifest, ranges: Mapping[str, Member]) -> Iterator[str]:
     listed = {entry.path: entry for entry in manifest.entries}
+    for name, count in Counter(entry.path for entry in manifest.entries).items():
+        if count > 1:
+            yield f"{name}: is listed {count} times in the manifest"
     for name in sorted(ranges.keys() - listed.keys() - {MANIFEST, HOST_REPORT}):
         yield f"{name}: is not listed in the manifest"
     for name, entry in listed.items():
@@ -224,21 +181,24 @@ def _content_problems(manifest: Manifest) -> Iterator[str]:
     for name in (INPUTS, LABELS, REFERENCE, *(artifact.path for artifact in manifest.artifacts)):
         if name not in listed:
             yield f"{name}: is needed and not listed in the manifest"
-    names = [artifact.name for artifact in manifest.artifacts]
-    if len(set(names)) < len(names):
-        yield "two artifacts have one name"
+    for names in ([it.name for it in manifest.artifacts], [PurePosixPath(it.path).name for it in manifest.artifacts]):
+        if len(set(names)) < len(names):
+            yield "two artifacts have one name"
 
 
-def _hash_problems(file: BinaryIO, entries: tuple[Entry, ...], ranges: Mapping[str, Range]) -> Iterator[str]:
-    for entry in entries:
-        found = hashlib.sha256()
-        for chunk in _chunks(file, ranges[entry.path]):
+def _damage(file: BinaryIO, entries: tuple[Entry, ...], ranges: Mapping[str, Member]) -> Iterator[str]:
+    """Yield what is not as it was packed; the manifest and the host report stand in no list, and have checksums."""
+    listed = {entry.path: entry.sha256 for entry in entries}
+    for name, place in ranges.items():
+        found, crc32 = hashlib.sha256(), 0
+        for chunk in _chunks(file, place):
             found.update(chunk)
-        if found.hexdigest() != entry.sha256:
-            yield f"{entry.path}: its bytes are not those that were packed"
+            crc32 = zlib.crc32(chunk, crc32)
+        if crc32 != place.crc32 or found.hexdigest() != listed.get(name, found.hexdigest()):
+            yield f"{name}: {NOT_AS_PACKED}"
 
 
-def _chunks(file: BinaryIO, place: Range) -> Iterator[bytes]:
+def _chunks(file: BinaryIO, place: Member) -> Iterator[bytes]:
     file.seek(place.offset)
     left = place.size_bytes
     while left and (chunk := file.read(min(left, CHUNK_BYTES))):
@@ -246,12 +206,15 @@ def _chunks(file: BinaryIO, place: Range) -> Iterator[bytes]:
         yield chunk
 
 
-def _array_header(file: BinaryIO, entry: str, path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    try:
-        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-        shape, fortran, dtype = read(file)
-    except (ValueError, KeyError) as error:
-        raise BundleError(f"{entry}: not an array: {error}", where=str(path), advice=COPY_AGAIN) from None
-    if fortran or dtype.hasobject:
-        raise BundleError(f"{entry}: an array of objects or in Fortran order", where=str(path), advice=COPY_AGAIN)
-    return shape, dtype
+def _array(path: Path, file: BinaryIO, entry: str, place: Member) -> ArrayLocation:
+    """Return where an array lies, by the one header that numpy writes for arrays of numbers."""
+    file.seek(place.offset)
+    header = ARRAY_HEADER.match(file.read(min(place.size_bytes, MAX_HEADER_BYTES)))
+    if header is None or len(header[0]) != 10 + int.from_bytes(header[1], "little"):
+        raise BundleError(f"{entry}: is not an array of numbers in C order", where=str(path), advice=COPY_AGAIN)
+    dtype = np.dtype(header[2].decode())
+    shape = tuple(int(length) for length in header[3].replace(b",", b" ").split())
+    offset = place.offset + len(header[0])
+    if not math.prod(shape) or place.end - offset != dtype.itemsize * math.prod(shape):
+        raise BundleError(f"{entry}: its header and its size disagree", where=str(path), advice=COPY_AGAIN)
+    return ArrayLocation(path=path, offset=offset, shape=shape, dtype=dtype.str)

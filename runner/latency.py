@@ -1,6 +1,6 @@
 """What follows from the times of several worker processes: the process is the unit, not the call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -13,6 +13,8 @@ from runner.worker import LEAST_SAMPLES
 
 LEAST_PROCESSES = 5
 """With fewer, no interval of the median reaches even 90 % coverage."""
+MOST_SPREAD = 1.25
+"""By what factor the processes' medians may differ before something else than chance is told of."""
 TOLERANCE = 1e-3
 """How far logits of the timed run may be from those of the answers, as a share of the largest."""
 
@@ -74,7 +76,15 @@ def reasons(processes: Sequence[Process], failures: Sequence[str]) -> tuple[Reas
     if least < LEAST_SAMPLES:
         detail = f"a process had time for {least} inferences only, not for {LEAST_SAMPLES}"
         found.append(Reason(code="few-samples", level="caveat", detail=detail))
-    return tuple(found)
+    return (*found, *_scatter(processes))
+
+
+def _scatter(processes: Sequence[Process]) -> Iterator[Reason]:
+    medians = sorted(stats.median(process.samples_ns) for process in processes)
+    if medians and medians[-1] > MOST_SPREAD * medians[0]:
+        detail = f"the processes' medians lie between {medians[0] / 1e3:.4g} and {medians[-1] / 1e3:.4g} us"
+        advice = "end what else runs on this machine, or take fewer --threads"
+        yield Reason(code="scattered", level="caveat", detail=detail, advice=advice)
 
 
 def changed_answers(timed: NDArray[np.float32], expected: NDArray[np.float32]) -> Reason | None:

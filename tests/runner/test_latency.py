@@ -45,6 +45,13 @@ def test_fewer_than_a_hundred_inferences_are_a_caveat() -> None:
     assert reason.detail == "a process had time for 7 inferences only, not for 100"
 
 
+def test_processes_that_are_far_apart_are_a_caveat() -> None:
+    (reason,) = reasons([fake_process(median) for median in (16_000, 16_100, 6_800_000, 16_000, 15_900)], ())
+    assert (reason.code, reason.level) == ("scattered", "caveat")
+    assert reason.detail == "the processes' medians lie between 15.9 and 6800 us"
+    assert reasons([fake_process(median) for median in (100_000, 125_000, 100_000, 100_000, 100_000)], ()) == ()
+
+
 def test_peak_memory_is_the_median_of_the_processes() -> None:
     assert peak_bytes([fake_process(1000)] * 3) == 70_000_000
     assert peak_bytes([]) is None

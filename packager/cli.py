@@ -13,6 +13,19 @@ from runner.terminal import Terminal
 PATH = click.Path(path_type=Path)
 
 
+class Numbers(click.ParamType[tuple[float, ...]]):
+    """Numbers such as `0.485,0.456,0.406`."""
+
+    name = "X,X,X"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Return the numbers between the commas."""
+        try:
+            return tuple(float(number) for number in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} are no numbers: write 0.5, or 0.485,0.456,0.406", param, ctx)
+
+
 class Group(click.Group):
     """Options for a pack, or a command by its name."""
 
@@ -35,6 +48,8 @@ class Group(click.Group):
 @click.option("--data", metavar="NAME|DIR|FILE.npz", help="The images.  [default: embedded]")
 @click.option("--data-dir", metavar="DIR", help="Where named data sets are found, or downloaded to.")
 @click.option("--image-size", type=int, metavar="N", help="Height and width.  [default: as the images are]")
+@click.option("--mean", type=Numbers(), help="Of values from 0 to 1, per channel.  [default: of the training data]")
+@click.option("--std", type=Numbers(), help="Likewise; set both to what given weights were trained with.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs of training; 0 for none.  [default: 8]")
 @click.option("--batch-size", type=int, metavar="N", help="Samples in a training step.  [default: 64]")
 @click.option("--learning-rate", type=float, metavar="X", help="The highest of the schedule.  [default: 0.004]")

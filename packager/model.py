@@ -35,11 +35,22 @@ class LoadedModel:
     """Of the source text, the structure and the weights."""
 
 
+def check(model: recipe.Model) -> None:
+    """Refuse, before any data are read, a model or weights that are not there. Raises UsageError."""
+    if ".py" in model.name:
+        _user_file(model.name)
+    else:
+        _refuse_unknown(model.name)
+    if model.weights is not None and not Path(model.weights).expanduser().is_file():
+        raise UsageError("there is no such file", where=model.weights, advice="--weights FILE")
+
+
 def load(model: recipe.Model, preprocess: Preprocess, *, classes: int, seed: int) -> LoadedModel:
     """Build the model for these images, try it on a blank batch, and give it the weights that the recipe names.
 
     Random weights follow from `seed`. Raises UsageError and StepError.
     """
+    check(model)
     torch.manual_seed(seed)
     if ".py" in model.name:
         name, module, sources = _load_users(model.name, preprocess.channels, classes)
@@ -54,7 +65,6 @@ def load(model: recipe.Model, preprocess: Preprocess, *, classes: int, seed: int
 
 
 def _load_ours(name: str, preprocess: Preprocess, classes: int) -> tuple[str, nn.Module, Mapping[str, str]]:
-    _refuse_unknown(name)
     try:
         module = models.build(name, preprocess.channels, classes, preprocess.height, preprocess.width)
     except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
@@ -81,12 +91,7 @@ def _refuse_unknown(name: str) -> None:
 
 
 def _load_users(name: str, channels: int, classes: int) -> tuple[str, nn.Module, Mapping[str, str]]:
-    file, _, attribute = name.rpartition(":")
-    if not file.endswith(".py"):
-        raise UsageError("expected FILE.py:CALLABLE", where=name, advice="name the class or function, as in net.py:Net")
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise UsageError("there is no such file", where=file)
+    path, attribute = _user_file(name)
     with _blaming(path, "importing it"):
         imported = project.import_file(path)
     build = _find(imported.module, attribute, name)
@@ -97,8 +102,18 @@ def _load_users(name: str, channels: int, classes: int) -> tuple[str, nn.Module,
             module = build(**_arguments(build, channels, classes))
     if not isinstance(module, nn.Module):
         what = f"{attribute}() returned a {type(module).__name__}, not a torch.nn.Module"
-        raise UsageError(what, where=file, advice="name a Module class, or a function that returns a Module")
+        raise UsageError(what, where=str(path), advice="name a Module class, or a function that returns a Module")
     return f"{path.stem}-{attribute}", module, imported.sources
+
+
+def _user_file(name: str) -> tuple[Path, str]:
+    file, _, attribute = name.rpartition(":")
+    if not file.endswith(".py"):
+        raise UsageError("expected FILE.py:CALLABLE", where=name, advice="name the class or function, as in net.py:Net")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise UsageError("there is no such file", where=file)
+    return path, attribute
 
 
 def _find(module: ModuleType, attribute: str, name: str) -> Callable[..., object]:

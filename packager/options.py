@@ -22,6 +22,8 @@ class Options:
     data: str | None = None
     data_dir: str | None = None
     image_size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     calibration_samples: int | None = None
     eval_samples: int | None = None
     epochs: int | None = None
@@ -85,6 +87,8 @@ def _data(options: Options, base: Data) -> Data:
         source=_given(options.data, base.source),
         data_dir=_given(options.data_dir, base.data_dir),
         image_size=_given(options.image_size, base.image_size),
+        mean=_given(options.mean, base.mean),
+        std=_given(options.std, base.std),
         calibration_samples=_given(options.calibration_samples, base.calibration_samples),
         evaluation_samples=_given(options.eval_samples, base.evaluation_samples),
     )

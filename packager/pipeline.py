@@ -17,7 +17,7 @@ from packager.data import Samples, Splits
 from packager.journal import Journal
 from packager.network import Network, Workbench, prepare
 from packager.provenance import provenance
-from packager.recipe import Recipe
+from packager.recipe import Recipe, described
 from packager.train import logits
 from packager.writer import Content
 from runner import device, measure
@@ -29,6 +29,10 @@ from runner.report import Packing, Report, Settings
 from runner.worker import ArrayLocation
 
 CHUNK = 256
+UNTOLD_NORMALISATION = (
+    "note: images are normalised by mean and standard deviation of the training data;\n"
+    "      if the weights were trained with others, name them: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,11 +86,15 @@ def pack(order: Order) -> tuple[Packed, ...]:
     """Make a bundle for each target; the targets share the data and the training. Raises UsageError and StepError."""
     recipe, progress, journal = order.recipe, order.progress, Journal(order.progress)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    model.check(recipe.model)
+    progress.say(f"{'recipe':<28}{'':>10}  {described(recipe)}")
     with journal.step("data") as step:
         splits = data.load(recipe.data, seed=recipe.seed, cache=order.cache.folder, progress=progress)
         step.note = _described(splits)
     with journal.step("model") as step:
         loaded = model.load(recipe.model, splits.preprocess, classes=len(splits.classes), seed=recipe.seed)
+        if recipe.model.weights and not (recipe.data.mean and recipe.data.std):
+            progress.say(UNTOLD_NORMALISATION)
         step.note = f"{loaded.name}, {sum(p.numel() for p in loaded.module.parameters()):,} parameters"
     bench = Workbench(splits=splits, recipe=recipe, cache=order.cache, progress=progress, journal=journal)
     network = prepare(loaded, bench)

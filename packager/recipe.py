@@ -144,6 +144,18 @@ def contradictions(recipe: Recipe) -> list[str]:
     return [problem for problem, holds in checks.items() if holds]
 
 
+def described(recipe: Recipe) -> str:
+    """Return the steps of a recipe in one line."""
+    model, train, prune, quantize = recipe.model, recipe.train, recipe.prune, recipe.quantize
+    steps = [
+        f"{model.name}{' with given weights' if model.weights else ''} on {recipe.data.source}",
+        f"train {train.epochs} epochs" if train else "no training",
+        f"prune {prune.amount:.0%}" if prune else "no pruning",
+        f"quantize {quantize.method}" if quantize else "no int8",
+    ]
+    return ", ".join(steps)
+
+
 def to_toml(recipe: Recipe) -> str:
     """Return the recipe as the TOML that `load` reads; what is not set is left out."""
     import tomli_w  # noqa: PLC0415 - the host's alone

@@ -128,7 +128,7 @@ def _optimizer(module: nn.Module, plan: recipe.Train) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             parameters, plan.learning_rate, momentum=0.9, nesterov=True, weight_decay=plan.weight_decay
         )
-    return torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay)
+    return torch.optim.AdamW(parameters, plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, job: Job) -> Scheduler:

@@ -406,7 +406,9 @@ def test_a_real_bundle_is_measured_with_real_workers(tmp_path: Path) -> None:
     assert verify.contradictions(report) == ()
     for found in report.artifacts:
         assert found.accuracy is not None
-        assert (found.accuracy.top1, found.accuracy.flips, found.reasons) == (1.0, (), ())
+        assert (found.accuracy.top1, found.accuracy.flips) == (1.0, ())
+        # How alike the processes are is this machine's affair at this moment.
+        assert [reason.code for reason in found.reasons if reason.code != "scattered"] == []
         assert found.accuracy.max_abs_difference < 1e-4
         assert found.latency is not None
         assert [len(process.samples_ns) for process in found.latency.processes] == [100] * 5

@@ -4,7 +4,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -25,6 +27,9 @@ T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
 HookFactory = Callable[[Any], Hook]
 
+HALF_A_LETTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""A surrogate. A pair is one letter; one alone is none, and cannot be written again."""
+MAX_DEPTH = 32
 type_names = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
@@ -45,7 +50,7 @@ def read_toml(cls: type[T], text: str) -> T:
     """Build a `cls` from TOML text. Raises InvalidDocumentError."""
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidDocumentError([f"not TOML: {error}"]) from None
     return structure(cls, data)
 
@@ -59,7 +64,7 @@ def read_versioned(cls: type[T], text: str | bytes, schema: str) -> T:
     """
     data = _parse_json(text)
     found = data.get("schema") if isinstance(data, dict) else None
-    numbers = re.fullmatch(r"(\d{1,6})\.(\d{1,6})", found) if isinstance(found, str) else None
+    numbers = re.fullmatch(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})", found, re.ASCII) if isinstance(found, str) else None
     if numbers is None:
         raise InvalidDocumentError([f"schema: expected a version such as {schema!r}, got {_shown(found)}"])
     major, minor = (int(number) for number in schema.split("."))
@@ -99,9 +104,13 @@ def digest(value: object) -> str:
 
 def _parse_json(text: str | bytes) -> object:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        whole = text.decode() if isinstance(text, bytes) else text
+        data: object = json.loads(whole, parse_constant=_refuse_constant, parse_float=_finite)
+        if HALF_A_LETTER.search(whole):
+            json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InvalidDocumentError([f"not JSON: {error}"]) from None
+    return data
 
 
 @functools.cache
@@ -115,7 +124,7 @@ def _converter(unknown_keys: bool = False) -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_a(tuple), _list_hook(converter))
     converter.register_structure_hook_factory(_is_a(dict), _mapping_hook(converter))
     converter.register_structure_hook_func(lambda kind: kind == tuple[int, ...], _integers)
-    converter.register_structure_hook_func(lambda kind: bool(kind == Json), lambda value, _: value)
+    converter.register_structure_hook_func(lambda kind: bool(kind == Json), _unread)
     converter.register_unstructure_hook_func(lambda kind: kind in (tuple[int, ...], tuple[float, ...]), list)
     return converter
 
@@ -162,9 +171,11 @@ def _scalar(value: object, kind: type[T]) -> T:
 
 
 def _number(value: object, _: type[float]) -> float:
-    if type(value) not in (int, float):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"expected a number, got {_shown(value)}")
-    return float(value)  # type: ignore[arg-type]  # narrowed by the line above, which mypy does not follow
+    if not abs(value) <= sys.float_info.max:
+        raise ValueError(f"expected a finite number, got {_shown(value)}")
+    return float(value)
 
 
 def _choice(value: object, kind: Any) -> object:  # noqa: ANN401 - a Literal form has no type of its own
@@ -181,6 +192,15 @@ def _integers(value: object, _: object) -> tuple[int, ...]:
     if not isinstance(value, list) or any(type(item) is not int for item in value):
         raise TypeError("expected a list of integers")
     return tuple(value)
+
+
+def _unread(value: object, _: object, depth: int = 0) -> object:
+    """Pass plain data through that somebody else will read, if it can be written again."""
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    for item in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        _unread(item, _, depth + 1)
+    return value
 
 
 def _shown(value: object) -> str:
@@ -213,8 +233,16 @@ def _problems(error: BaseException, path: str) -> Iterator[str]:
 
 
 def _join(path: str, key: object) -> str:
-    return f"{path}.{key}" if path else str(key)
+    name = str(key) if str(key).isprintable() else repr(key)
+    return f"{path}.{name}" if path else name
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is beyond what a number can hold")
+    return number

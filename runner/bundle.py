@@ -184,6 +184,8 @@ def _content_problems(manifest: Manifest) -> Iterator[str]:
     for names in ([it.name for it in manifest.artifacts], [PurePosixPath(it.path).name for it in manifest.artifacts]):
         if len(set(names)) < len(names):
             yield "two artifacts have one name"
+    if not manifest.artifacts:
+        yield "the manifest names no artifact"
 
 
 def _damage(file: BinaryIO, entries: tuple[Entry, ...], ranges: Mapping[str, Member]) -> Iterator[str]:

@@ -25,6 +25,8 @@ from runner.report import Report
 SUFFIX = ".edgepack"
 VENDORED = ("click", "cattrs", "attrs", "typing_extensions")
 """What the runner imports of others, all pure Python; numpy and the runtimes are the device's own."""
+MAX_CONTENT_BYTES = archive.MAX_BYTES - (256 << 20)
+"""Room is left for headers and for the host report."""
 CHUNK_BYTES = 1 << 20
 
 STARTER = b'''"""Measures this bundle on this machine: python3 NAME.edgepack [-o report.json]; see --help."""
@@ -36,8 +38,8 @@ if sys.version_info < (3, 11):
 try:
     import numpy  # noqa: F401
 except ImportError:
-    print("This bundle needs numpy, and a runtime such as onnxruntime:\\n"
-          "  try: %s -m pip install numpy onnxruntime" % sys.executable, file=sys.stderr)
+    sys.stderr.write("This bundle needs numpy, and a runtime such as onnxruntime:\\n"
+                     "  try: %s -m pip install numpy onnxruntime\\n" % sys.executable)
     sys.exit(4)
 
 from pathlib import Path
@@ -54,6 +56,11 @@ class Content:
 
     path: str
     source: bytes | Path
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it is."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
 
 @contextlib.contextmanager
@@ -80,6 +87,7 @@ def write(path: Path, manifest: Manifest, contents: tuple[Content, ...]) -> None
     Raises StepError where the disk is full or a file is too large for a bundle.
     """
     program = _runner_files()
+    _hold_size((*program, *contents))
     listed = replace(manifest, entries=tuple(_entry(content) for content in (*program, *contents)))
     text = codec.write_json(listed, indent=2).encode()
     with _telling(path), path.open("wb") as file:
@@ -128,7 +136,6 @@ def _store(file: BinaryIO, before: tuple[Member, ...], contents: tuple[Content, 
             size_bytes, crc32 = size_bytes + len(chunk), zlib.crc32(chunk, crc32)
         start = members[-1].end if members else 0
         members.append(archive.member(content.path, size_bytes, crc32, start=start))
-        _hold_size(members[-1])
         file.seek(start)
         file.write(archive.local_header(members[-1]))
         for chunk in _chunks(content):
@@ -136,10 +143,14 @@ def _store(file: BinaryIO, before: tuple[Member, ...], contents: tuple[Content, 
     file.write(archive.directory(members))
 
 
-def _hold_size(last: Member) -> None:
-    if last.end > archive.MAX_BYTES - archive.MAX_DIRECTORY_BYTES:
-        what = f"with {last.name} the bundle would have {last.end:,} bytes, and a bundle has less than 4 GiB"
-        raise StepError(what, advice="fewer evaluation samples with --eval-samples, or a smaller --image-size")
+def _hold_size(contents: tuple[Content, ...]) -> None:
+    total = sum(content.size_bytes for content in contents)
+    if total > MAX_CONTENT_BYTES:
+        what = f"the bundle's files have {total:,} bytes, and those of a bundle have at most {MAX_CONTENT_BYTES:,}"
+        advice = (
+            "fewer evaluation samples with --eval-samples, a smaller --image-size, or a target with fewer artifacts"
+        )
+        raise StepError(what, advice=advice)
 
 
 def _entry(content: Content) -> Entry:
@@ -164,18 +175,32 @@ def _runner_files() -> tuple[Content, ...]:
     root = Path(runner.__file__).parent
     files: dict[str, Path] = {f"runner/{path.relative_to(root).as_posix()}": path for path in root.rglob("*.py")}
     for name in VENDORED:
-        files |= _distribution_files(name)
+        files |= _modules(name) | _licences(name)
+    files |= _licences("edgepack")
     starter = Content(path="__main__.py", source=STARTER)
     return (starter, *(Content(path=path, source=files[path]) for path in sorted(files)))
 
 
-def _distribution_files(name: str) -> Mapping[str, Path]:
-    """Return a distribution's modules and licence files: path in the bundle -> file here."""
-    found = importlib.metadata.files(name) or []
-    modules = {str(path): Path(str(path.locate())) for path in found if path.suffix == ".py" and ".." not in path.parts}
-    licences = {
-        f"licences/{name}/{path.name}": Path(str(path.locate()))
-        for path in found
+def _modules(name: str) -> dict[str, Path]:
+    """Return a distribution's modules: path in the bundle -> file here. Raises StepError where it lists none."""
+    found = {str(path): file for path, file in _files(name).items() if path.suffix == ".py" and ".." not in path.parts}
+    if not found:
+        what = f"the runner in a bundle needs {name}, and its installation here does not say which files it has"
+        raise StepError(what, advice=f"pip install --force-reinstall {name}")
+    return found
+
+
+def _licences(name: str) -> dict[str, Path]:
+    """Return a distribution's licence files: path in the bundle -> file here."""
+    return {
+        f"licences/{name}/{path.name}": file
+        for path, file in _files(name).items()
         if ".dist-info" in str(path) and "licen" in str(path).lower()
     }
-    return modules | licences
+
+
+def _files(name: str) -> dict[importlib.metadata.PackagePath, Path]:
+    try:
+        return {path: Path(str(path.locate())) for path in importlib.metadata.files(name) or ()}
+    except importlib.metadata.PackageNotFoundError:
+        return {}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
@@ -85,7 +84,6 @@ class Job:
 def pack(order: Order) -> tuple[Packed, ...]:
     """Make a bundle for each target; the targets share the data and the training. Raises UsageError and StepError."""
     recipe, progress, journal = order.recipe, order.progress, Journal(order.progress)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     model.check(recipe.model)
     progress.say(f"{'recipe':<28}{'':>10}  {described(recipe)}")
     with journal.step("data") as step:

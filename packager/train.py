@@ -1,5 +1,6 @@
 """Train a network, keep its best epoch, and go on after an interruption where it stopped."""
 
+import contextlib
 import copy
 import json
 import math
@@ -69,7 +70,7 @@ def train(module: nn.Module, job: Job, progress: Progress) -> Trained:
     device = compute_device(job.plan.compute)
     state = _start(copy.deepcopy(module).to(device), job)
     steps = _steps_per_epoch(job)
-    with progress.task(f"{job.stage} {job.plan.epochs} epochs", job.plan.epochs * steps) as advance:
+    with _deterministic(), progress.task(f"{job.stage} {job.plan.epochs} epochs", job.plan.epochs * steps) as advance:
         if state.epochs:
             advance(len(state.epochs) * steps, "resumed")
         for epoch in range(len(state.epochs), job.plan.epochs):
@@ -104,6 +105,17 @@ def logits(module: nn.Module, samples: Samples, preprocess: Preprocess) -> Tenso
             batch = samples.take(np.arange(first, min(first + EVALUATION_BATCH, len(samples))))
             answers.append(module(torch.from_numpy(preprocess.apply(batch)).to(device)).float().cpu())
     return torch.cat(answers)
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """Let torch choose algorithms that give the same bits each time; quantization, later, has none to choose."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _start(module: nn.Module, job: Job) -> _State:

@@ -1,0 +1,283 @@
+"""`pack` as it is typed: what it prints, how it exits, and what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from packager import artifacts
+from packager.artifacts import Content, Workshop
+from packager.cli import pack
+from runner import edge
+from runner.bundle import HOST_REPORT, open_bundle
+from runner.manifest import Target
+
+ONNX_ONLY = """
+name = "onnx-only"
+description = "two files that are quick to measure"
+machine = "x86_64"
+artifacts = [{precision = "fp32", format = "onnx"}, {precision = "int8", format = "onnx"}]
+"""
+
+
+def run(*args: str | Path) -> int:
+    return edge.run(pack, [str(arg) for arg in args], program="pack")
+
+
+def command_line(target: Path, data: Path, *, epochs: int, output: Path) -> list[str]:
+    pack = Path(sys.executable).parent / "pack"
+    options = ("--target", target, "--model", "small_cnn", "--data", data, "--epochs", epochs, "--output", output)
+    return [str(pack), *map(str, options)]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    path = tmp_path / "onnx-only.toml"
+    path.write_text(ONNX_ONLY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def job(target: Path, few_images: Path, own_cache: Path, short_measuring: None) -> list[str | Path]:
+    """A pack that takes seconds."""
+    assert not own_cache.exists()
+    assert short_measuring is None
+    return ["--target", target, "--model", "small_cnn", "--data", few_images, "--epochs", "2"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--target", "x68"], "error: --target: there is no target 'x68'; did you mean 'x86'?\n  try: pack targets\n"),
+        ([], "error: --target: name what to pack for\n  try: pack --target x86, or pack targets\n"),
+        (["trgets"], "error: trgets: no such command; did you mean 'targets'?\n  try: pack --help\n"),
+        (
+            ["--target", "x86", "--model", "resnet9"],
+            "error: resnet9: there is no model of this name\n  try: did you mean 'resnet8'?\n",
+        ),
+        (["--target", "x86", "--weights", "no.pth"], "error: no.pth: there is no such file\n  try: --weights FILE\n"),
+        (["--target", "x86", "--prune", "1.5"], "error: prune.amount: expected above 0 and below 1, got 1.5\n"),
+        (["--target", "x86", "--epochs", "-1"], "error: train.epochs: expected 0 or more, got -1\n"),
+        (["--target", "x86", "--recipe", "no.toml"], "error: no.toml: cannot be read: No such file or directory\n"),
+        (
+            ["--target", "x86", "--target", "cuda", "-o", "a.edgepack"],
+            "error: -o: a.edgepack is one bundle, and there are 2 targets\n  try: -o FOLDER\n",
+        ),
+        (
+            ["--target", "x86", "-o", "/dev/null/out"],
+            "error: -o: /dev/null/out: Not a directory\n  try: a folder that you may write\n",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_words_and_exits_2(
+    args: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*args) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == message
+
+
+def test_a_wrong_type_in_a_recipe_is_told_with_the_path_of_its_key(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('[train]\nepochs = "8"\nlerning_rate = 0.1\n', encoding="utf-8")
+    assert run("--target", "x86", "--recipe", path) == 2
+    err = capfd.readouterr().err
+    assert "train.epochs: expected an integer, got '8'" in err
+    assert "train.lerning_rate: unknown key; did you mean 'learning_rate'?" in err
+
+
+def test_the_listings_name_everything_that_can_be_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    assert [run("targets"), run("models"), run("datasets")] == [0, 0, 0]
+    names = {line.split("  ")[0] for line in capfd.readouterr().out.splitlines()}
+    assert {"x86", "arm-qnnpack", "cuda", "resnet8", "mobilenet_v2", "torchvision:NAME", "embedded", "cifar10"} <= names
+
+
+def test_a_pack_prints_the_bundle_and_inspect_shows_it(
+    job: list[str | Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "net.edgepack"
+    assert run(*job, "-o", bundle) == 0
+    out, err = capfd.readouterr()
+    assert out == f"{bundle}\n"
+    assert "small_cnn on" in err
+    assert "Fastest with answers that hold:" in err
+    assert run("inspect", bundle) == 0
+    shown = capfd.readouterr().out
+    assert "onnx-only: two files that are quick to measure" in shown
+    assert "small_cnn-onnx-only for onnx-only" in shown
+    assert run("inspect", bundle, "--json") == 0
+    assert json.loads(capfd.readouterr().out)["name"] == "small_cnn-onnx-only"
+
+
+def test_the_recipe_of_a_bundle_packs_the_same_bundle_again(
+    job: list[str | Path], target: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, second, recipe = tmp_path / "1.edgepack", tmp_path / "2.edgepack", tmp_path / "recipe.toml"
+    assert run(*job, "--prune", "0.3", "-o", first) == 0
+    capfd.readouterr()
+    assert run("inspect", first, "--recipe") == 0
+    recipe.write_text(capfd.readouterr().out, encoding="utf-8")
+    # Without the cache, so that everything is trained, quantized and exported once more.
+    assert run("--target", target, "--recipe", recipe, "--no-cache", "-o", second) == 0
+    one, other = open_bundle(first), open_bundle(second)
+    assert one.id == other.id
+    assert [name for name in one.ranges if one.read(name) != other.read(name)] == [HOST_REPORT]
+
+
+def test_a_users_own_network_with_weights_is_packed_untrained(
+    target: Path,
+    few_images: Path,
+    own_cache: Path,
+    short_measuring: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert own_cache != short_measuring
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "models" / "__init__.py").write_text("WIDTH = 4\n", encoding="utf-8")
+    (project / "utils.py").write_text(
+        "from torch import nn\n\n\ndef head(n): return nn.Linear(4, n)\n", encoding="utf-8"
+    )
+    (project / "net.py").write_text(
+        "from torch import nn\nfrom models import WIDTH\nimport utils\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.conv, self.head = nn.Conv2d(1, WIDTH, 3), utils.head(num_classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.head(self.conv(x).relu().mean((2, 3)))\n",
+        encoding="utf-8",
+    )
+    state = {
+        "module.conv.weight": torch.full((4, 1, 3, 3), 0.25),
+        "module.conv.bias": torch.arange(4.0),
+        "module.head.weight": torch.eye(4),
+        "module.head.bias": torch.zeros(4),
+    }
+    torch.save({"model_state_dict": state}, project / "net.pth")
+    bundle = tmp_path / "own.edgepack"
+    model = f"{project / 'net.py'}:Net"
+    assert (
+        run("--target", target, "--model", model, "--weights", project / "net.pth", "--data", few_images, "-o", bundle)
+        == 0
+    )
+    err = capfd.readouterr().err
+    assert "no training, no pruning, quantize static" in err
+    assert "note: images are normalised by mean and standard deviation of the training data" in err
+    opened = open_bundle(bundle)
+    images = opened.locate("eval/inputs.npy").open()
+    prepared = opened.manifest.preprocess.apply(np.asarray(images))
+    expected = (
+        nn.functional.conv2d(torch.from_numpy(prepared), state["module.conv.weight"], state["module.conv.bias"])
+        .relu()
+        .mean((2, 3))
+    )
+    np.testing.assert_allclose(opened.reference()["reference"], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_an_artifact_that_answers_wrongly_stops_the_pack_with_its_name_and_figure(
+    job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    honest = artifacts.ROADS["fp32", "onnx"]
+
+    class Backwards(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module.eval()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            answers: Tensor = self.module(inputs)
+            return -answers
+
+    def wrong(workshop: Workshop, target: Target) -> Content:
+        assert honest(workshop, target).data
+        from packager.export import onnx  # noqa: PLC0415 - heavy
+
+        return Content(data=onnx.export(Backwards(workshop.module), workshop.example, 20).content)
+
+    monkeypatch.setitem(artifacts.ROADS, ("int8", "onnx"), wrong)
+    assert run(*job, "-o", tmp_path / "out") == 6
+    err = capfd.readouterr().err
+    assert "error: onnx-only: check int8.onnx: int8.onnx does not answer as the fp32 model does: " in err
+    assert "signal to noise -6.0 dB" in err
+    assert "ran before it: data, model, train, onnx-only: fp32.onnx" in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_network_that_cannot_be_traced_is_refused_with_the_layer(
+    target: Path, few_images: Path, own_cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n"
+        "class Gate(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x * 2 if x.sum() > 0 else x\n\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__(nn.Flatten(), Gate(), nn.Linear(784, num_classes))\n",
+        encoding="utf-8",
+    )
+    model = f"{tmp_path / 'net.py'}:Net"
+    assert run("--target", target, "--model", model, "--data", few_images, "--epochs", "0", "-o", tmp_path / "out") == 6
+    err = capfd.readouterr().err
+    assert "error: onnx-only: fp32.onnx: the network cannot be exported to ONNX, in 1 (Gate): " in err
+    assert "try: leave data-dependent `if`" in err
+    assert own_cache.exists()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_ctrl_c_in_the_training_keeps_its_checkpoint_and_the_next_pack_goes_on_from_it(
+    target: Path, few_images: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    epochs = 60
+    command = command_line(target, few_images, epochs=epochs, output=tmp_path / "out")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(own_cache.parent)}
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list(own_cache.glob("train/*.part/checkpoint.pt")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate(timeout=120)
+    assert first.returncode == 130
+    assert err.endswith("interrupted\n")
+    assert list((tmp_path / "out").iterdir()) == []
+    (checkpoint,) = own_cache.glob("train/*.part/checkpoint.pt")
+    kept = json.loads(torch.load(checkpoint, weights_only=True)["epochs"])
+    assert 0 < len(kept) < epochs
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    report = open_bundle(tmp_path / "out" / "small_cnn-onnx-only.edgepack").host_report()
+    assert report is not None
+    assert report.packing is not None
+    assert len(report.packing.epochs) == epochs
+    # Durations are never the same twice: these epochs were not run again.
+    assert [epoch.duration_s for epoch in report.packing.epochs[: len(kept)]] == [epoch["duration_s"] for epoch in kept]
+
+
+def test_ctrl_c_while_measuring_leaves_no_bundle(
+    target: Path, few_images: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    command = command_line(target, few_images, epochs=1, output=tmp_path / "out")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(own_cache.parent)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("onnx-only: write"):
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    process.stderr.close()
+    assert list((tmp_path / "out").iterdir()) == []

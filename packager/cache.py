@@ -6,22 +6,23 @@ training finds again with its checkpoint in it.
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
 import importlib.metadata
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import models
 import packager
-from runner import codec
+from runner import codec, manifest
 from runner.errors import StepError
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def default_folder() -> Path:
@@ -52,49 +53,52 @@ class Cache:
         """
         key = codec.digest({"step": step, "inputs": dict(inputs), "tool": tool_digest()})
         folder = self.folder / step / key
-        with self._locked(folder):
-            if folder.is_dir():
-                return Found(folder=folder, key=key, cached=True)
-            part = folder.with_suffix(".part")
-            part.mkdir(exist_ok=True)
-            make(part)
-            part.replace(folder)
+        try:
+            with _locked(folder):
+                if folder.is_dir():
+                    return Found(folder=folder, key=key, cached=True)
+                part = folder.with_suffix(".part")
+                part.mkdir(exist_ok=True)
+                make(part)
+                part.replace(folder)
+        except OSError as error:
+            # A step may also fail over a file of the user's, and tells of that itself.
+            if error.errno not in DISK_IS_FULL and self.folder not in Path(error.filename or "").parents:
+                raise
+            what = f"the cache cannot be written: {error.strerror}"
+            advice = "free some space, XDG_CACHE_HOME=another/folder, or --no-cache"
+            raise StepError(what, where=str(self.folder), advice=advice) from None
         return Found(folder=folder, key=key, cached=False)
 
-    @contextlib.contextmanager
-    def _locked(self, folder: Path) -> Iterator[None]:
-        """Let one process at a time make a step: the next finds it made."""
-        lock = folder.with_suffix(".lock")
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file = lock.open("w")
-        except OSError as error:
-            what = f"the cache cannot be written: {error.strerror}"
-            advice = "XDG_CACHE_HOME=another/folder, or --no-cache"
-            raise StepError(what, where=str(self.folder), advice=advice) from None
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-            lock.unlink(missing_ok=True)
 
-    def forget(self) -> None:
-        """Delete everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time make a step: the next finds it made."""
+    lock = folder.with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        # Not after a failure: another process may wait for this very file.
+        lock.unlink(missing_ok=True)
 
 
 @functools.cache
 def tool_digest() -> str:
-    """Return what stands for this tool's own part in a result: its host-side code, and the libraries' versions."""
+    """Return what stands for this tool's own part in a result: its code, and the libraries' versions."""
     found = hashlib.sha256()
-    for package in (packager, models):
-        root = Path(str(package.__file__)).parent
-        for path in sorted(root.rglob("*.py")):
-            found.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    roots = (Path(str(package.__file__)).parent for package in (packager, models))
+    # Of the runner, what brings the samples into the form that the network is trained on.
+    for path in (*(path for root in roots for path in sorted(root.rglob("*.py"))), Path(manifest.__file__)):
+        found.update(f"{path.parent.name}/{path.name}\0".encode() + path.read_bytes())
     found.update(repr(versions()).encode())
     return found.hexdigest()
 
 
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that make the artifacts, those that are installed."""
-    installed = {distribution.metadata["Name"].lower() for distribution in importlib.metadata.distributions()}
-    return {name: importlib.metadata.version(name) for name in LIBRARIES if name in installed}
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -36,7 +36,11 @@ class Journal:
             raise StepError(what, where=name, advice=f"{DEBUG}=1 shows where it happened") from error
         record = StepRecord(step=name, duration_s=time.perf_counter() - began, cached=step.cached)
         self.records.append(record)
-        self._progress.say(f"{name:<28}{'as before' if step.cached else f'{record.duration_s:.1f} s':>10}  {step.note}")
+        self.say(name, "as before" if step.cached else f"{record.duration_s:.1f} s", step.note)
+
+    def say(self, name: str, figure: str, note: str) -> None:
+        """Show a line of the journal that stays."""
+        self._progress.say(f"{name:<36}{figure:>10}  {note}".rstrip())
 
     def _past(self) -> str:
         done = ", ".join(record.step for record in self.records)

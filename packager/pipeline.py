@@ -85,7 +85,7 @@ def pack(order: Order) -> tuple[Packed, ...]:
     """Make a bundle for each target; the targets share the data and the training. Raises UsageError and StepError."""
     recipe, progress, journal = order.recipe, order.progress, Journal(order.progress)
     model.check(recipe.model)
-    progress.say(f"{'recipe':<28}{'':>10}  {described(recipe)}")
+    journal.say("recipe", "", described(recipe))
     with journal.step("data") as step:
         splits = data.load(recipe.data, seed=recipe.seed, cache=order.cache.folder, progress=progress)
         step.note = _described(splits)

@@ -7,6 +7,7 @@ from runner.page import Block, Listing, Page, Table, Title, drop_empty_columns
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Packing, Reason, Report
 from runner.units import NONE, Scale
 
+LONGEST_STEPS = 3
 STATUS = {
     "valid": "Valid.",
     "caveats": "Valid, with caveats: see the notes.",
@@ -237,5 +238,6 @@ def _fastest(report: Report) -> str:
 
 def _packing(packing: Packing) -> str:
     total = sum(step.duration_s for step in packing.steps)
-    steps = ", ".join(f"{it.step} {'cached' if it.cached else f'{it.duration_s:.1f} s'}" for it in packing.steps)
-    return f"Packed in {total:.1f} s: {steps}."
+    longest = sorted(packing.steps, key=lambda it: it.duration_s, reverse=True)[:LONGEST_STEPS]
+    steps = ", ".join(f"{it.step} {it.duration_s:.1f} s" for it in longest)
+    return f"Packed in {total:.1f} s before it was measured; longest: {steps}."

@@ -187,7 +187,7 @@ def test_the_last_line_says_what_the_figures_are_worth(reasons: tuple[Reason, ..
 
 
 def test_a_host_report_says_how_long_its_steps_took() -> None:
-    assert "Packed in 2.5 s: train 2.5 s.\n" in text(reports.complete())
+    assert "Packed in 2.5 s before it was measured; longest: train 2.5 s.\n" in text(reports.complete())
     assert "1 flip" in text(reports.complete())
 
 

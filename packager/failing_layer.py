@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-ADVICE = "leave data-dependent `if`, loops over tensors and print out of forward(), or pack with --quantize none"
+ADVICE = "leave data-dependent `if`, loops over tensors and print out of forward()"
 
 
 def failing_layer(module: nn.Module, attempt: Callable[[nn.Module], object]) -> str:

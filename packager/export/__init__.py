@@ -1,9 +1,19 @@
 """A network becomes a file that a runtime can execute: one format, one file."""
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """A file's bytes, and what is to be known of them."""
+
+    content: bytes
+    dynamic_batch: bool = True
+    """False where the network's code fixes the batch to one."""
 
 
 class HalfPrecision(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from packager import recipe
 from packager.cache import Cache, versions
 from packager.data import Splits
-from packager.export import HalfPrecision
+from packager.export import Exported, HalfPrecision
 from packager.quantize.calibration import STRIDE, Calibration
 from runner import codec
 from runner.manifest import Artifact, Candidate, Format, Machine, Precision, Target
@@ -58,15 +58,7 @@ class Built:
     cached: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
-    """A file's bytes, and whether it takes more than one sample at a time."""
-
-    data: bytes
-    dynamic_batch: bool = True
-
-
-Road = Callable[[Workshop, Target], Content]
+Road = Callable[[Workshop, Target], Exported]
 
 
 def build(candidate: Candidate, workshop: Workshop, target: Target) -> Built:
@@ -74,9 +66,9 @@ def build(candidate: Candidate, workshop: Workshop, target: Target) -> Built:
     road = ROADS[candidate.precision, candidate.format]
 
     def make(folder: Path) -> None:
-        content = road(workshop, target)
-        (folder / CONTENT).write_bytes(content.data)
-        (folder / FACTS).write_text(json.dumps({"dynamic_batch": content.dynamic_batch}), encoding="utf-8")
+        exported = road(workshop, target)
+        (folder / CONTENT).write_bytes(exported.content)
+        (folder / FACTS).write_text(json.dumps({"dynamic_batch": exported.dynamic_batch}), encoding="utf-8")
 
     found = workshop.cache.made(candidate.name, _inputs(candidate, workshop, target), make)
     facts = json.loads((found.folder / FACTS).read_text(encoding="utf-8"))
@@ -116,41 +108,41 @@ def _machines(target: Target) -> tuple[Machine, ...]:
     return ("x86_64",) if target.engine in ("x86", "fbgemm") else ()
 
 
-def _fp32_onnx(workshop: Workshop, _: Target) -> Content:
+def _fp32_onnx(workshop: Workshop, _: Target) -> Exported:
     return _onnx(workshop.module, workshop)
 
 
-def _fp16_onnx(workshop: Workshop, _: Target) -> Content:
+def _fp16_onnx(workshop: Workshop, _: Target) -> Exported:
     return _onnx(HalfPrecision(workshop.module), workshop)
 
 
-def _onnx(module: nn.Module, workshop: Workshop) -> Content:
+def _onnx(module: nn.Module, workshop: Workshop) -> Exported:
     from packager.export import onnx  # noqa: PLC0415 - heavy
 
-    exported = onnx.export(module, workshop.example, workshop.export.opset)
-    return Content(data=exported.content, dynamic_batch=exported.dynamic_batch)
+    return onnx.export(module, workshop.example, workshop.export.opset)
 
 
-def _int8_onnx(workshop: Workshop, target: Target) -> Content:
+def _int8_onnx(workshop: Workshop, target: Target) -> Exported:
     from packager.quantize import onnx_int8  # noqa: PLC0415 - heavy
 
     fp32 = build(Candidate(precision="fp32", format="onnx"), workshop, target)
     data, dynamic_batch = fp32.file.read_bytes(), fp32.artifact.dynamic_batch
     if workshop.quantize is not None and workshop.quantize.method == "dynamic":
-        return Content(data=onnx_int8.dynamic(data, target), dynamic_batch=dynamic_batch)
-    batch_size = STRIDE if dynamic_batch else 1
-    return Content(data=onnx_int8.static(data, target, workshop.calibration, batch_size), dynamic_batch=dynamic_batch)
+        content = onnx_int8.dynamic(data, target)
+    else:
+        content = onnx_int8.static(data, target, workshop.calibration, STRIDE if dynamic_batch else 1)
+    return Exported(content=content, dynamic_batch=dynamic_batch)
 
 
-def _fp32_torchscript(workshop: Workshop, _: Target) -> Content:
+def _fp32_torchscript(workshop: Workshop, _: Target) -> Exported:
     return _torchscript(workshop.module, workshop)
 
 
-def _fp16_torchscript(workshop: Workshop, _: Target) -> Content:
+def _fp16_torchscript(workshop: Workshop, _: Target) -> Exported:
     return _torchscript(HalfPrecision(workshop.module), workshop)
 
 
-def _int8_torchscript(workshop: Workshop, target: Target) -> Content:
+def _int8_torchscript(workshop: Workshop, target: Target) -> Exported:
     from packager.quantize import fx_static, torch_dynamic  # noqa: PLC0415 - deprecated, and loaded by nobody else
 
     if workshop.quantize is not None and workshop.quantize.method == "dynamic":
@@ -158,10 +150,10 @@ def _int8_torchscript(workshop: Workshop, target: Target) -> Content:
     return _torchscript(fx_static.quantize(workshop.module, target, workshop.calibration), workshop)
 
 
-def _torchscript(module: nn.Module, workshop: Workshop) -> Content:
+def _torchscript(module: nn.Module, workshop: Workshop) -> Exported:
     from packager.export import torchscript  # noqa: PLC0415 - deprecated, and loaded by nobody else
 
-    return Content(data=torchscript.export(module, workshop.example))
+    return torchscript.export(module, workshop.example)
 
 
 ROADS: dict[tuple[Precision, Format], Road] = {

@@ -5,7 +5,6 @@ which run bit for bit alike on x86 and ARM with the engine qnnpack.
 """
 
 import copy
-import warnings
 
 import torch
 from torch import nn
@@ -15,20 +14,18 @@ from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quantize.calibration import Calibration
+from packager.quantize.engine import use_engine
+from packager.quiet import quiet
 from runner.errors import StepError
 from runner.manifest import Target
 
 
 def quantize(module: nn.Module, target: Target, calibration: Calibration) -> nn.Module:
     """Return an int8 copy of the network for the target's engine. Raises StepError naming the failing layer."""
-    engine = str(target.engine)
-    if engine not in torch.backends.quantized.supported_engines:
-        raise StepError(f"this build of torch has no quantization engine {engine!r}", advice="pack on an x86-64 host")
-    torch.backends.quantized.engine = engine
-    batches = calibration.batches(f"calibrate {engine}")
+    use_engine(target)
+    batches = calibration.batches(f"calibrate {target.engine}")
     example = torch.from_numpy(next(batches))
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # deprecation: known, and nothing that the user asked for
+    with quiet(), torch.no_grad():
         observed = _observed(module, _mapping(target), example)
         observed(example)
         for batch in batches:
@@ -47,7 +44,7 @@ def _observed(module: nn.Module, mapping: QConfigMapping, example: torch.Tensor)
         layer = failing_layer(module, prepare)
         message = str(error).strip().splitlines()
         what = f"the network cannot be quantized, in {layer}: {type(error).__name__}: {message[0] if message else ''}"
-        raise StepError(what, advice=ADVICE) from error
+        raise StepError(what, advice=f"{ADVICE}, or pack with --quantize none") from error
 
 
 def _mapping(target: Target) -> QConfigMapping:

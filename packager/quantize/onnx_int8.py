@@ -1,9 +1,7 @@
 """int8 ONNX files, made from the fp32 file by ONNX Runtime's own tools."""
 
 import contextlib
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +12,10 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from packager.export.onnx import INPUT, stripped
+from packager.quantize import NO_LINEAR_LAYER, NOT_DYNAMIC
 from packager.quantize.calibration import Calibration
+from packager.quiet import quiet
+from runner.errors import StepError
 from runner.manifest import IntegerType, Target
 
 DYNAMIC_OPERATORS = ["MatMul", "Gemm", "LSTM"]
@@ -51,7 +52,10 @@ def static(content: bytes, target: Target, calibration: Calibration, batch_size:
 
 
 def dynamic(content: bytes, target: Target) -> bytes:
-    """Return the file with int8 weights in its linear layers, whose activations are quantized as they come."""
+    """Return the file with int8 weights in its linear layers, whose activations are quantized as they come.
+
+    Raises StepError where it has none.
+    """
     with _folder(content) as (prepared, quantized):
         model = onnx.load(prepared)
         # The quantizer transposes weights and trips over the shapes that were inferred for them before.
@@ -63,20 +67,17 @@ def dynamic(content: bytes, target: Target) -> bytes:
             per_channel=target.per_channel,
             weight_type=TYPES[target.weight_type],
         )
-        return stripped(onnx.load(quantized))
+        model = onnx.load(quantized)
+    if not any(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node):
+        raise StepError(NO_LINEAR_LAYER, advice=NOT_DYNAMIC)
+    return stripped(model)
 
 
 @contextlib.contextmanager
 def _folder(content: bytes) -> Iterator[tuple[Path, Path]]:
     """Yield the file as the quantizer wants it, shapes inferred and batch norms folded, and a path for its result."""
-    level = logging.root.level
-    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.root.setLevel(logging.ERROR)  # the quantizer logs its advice to the root logger
-        try:
-            original, prepared = Path(folder, "fp32.onnx"), Path(folder, "prepared.onnx")
-            original.write_bytes(content)
-            quant_pre_process(original, prepared, skip_symbolic_shape=True)
-            yield prepared, Path(folder, "int8.onnx")
-        finally:
-            logging.root.setLevel(level)
+    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder, quiet():
+        original, prepared = Path(folder, "fp32.onnx"), Path(folder, "prepared.onnx")
+        original.write_bytes(content)
+        quant_pre_process(original, prepared, skip_symbolic_shape=True)
+        yield prepared, Path(folder, "int8.onnx")

@@ -1,6 +1,7 @@
 """What to do to a model. A table that is absent is a step that is not run."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ Augment = Literal["none", "flip", "shift", "shift-flip"]
 PruneMethod = Literal["l1"]
 QuantizeMethod = Literal["static", "dynamic"]
 Compute = Literal["auto", "cpu", "cuda"]
+LARGEST_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,24 +126,28 @@ def load(path: Path) -> Recipe:
 
 def contradictions(recipe: Recipe) -> list[str]:
     """Return what no pack could do, each as `key: what is wrong`: told before a minute is spent on it."""
-    train, prune, measure = recipe.train, recipe.prune, recipe.measure
-    checks = {
-        f"train.epochs: expected 0 or more, got {train and train.epochs}": train and train.epochs < 0,
-        f"train.batch_size: expected 2 or more, got {train and train.batch_size}": train and train.batch_size < 2,
-        f"train.learning_rate: expected above 0, got {train and train.learning_rate}": (
-            train and not 0 < train.learning_rate < math.inf
-        ),
-        f"prune.amount: expected above 0 and below 1, got {prune and prune.amount}": (
-            prune and not 0 < prune.amount < 1
-        ),
-        f"prune.fine_tune_epochs: expected 0 or more, got {prune and prune.fine_tune_epochs}": (
-            prune and prune.fine_tune_epochs < 0
-        ),
-        f"export.opset: expected 18 to 23, got {recipe.export.opset}": not 18 <= recipe.export.opset <= 23,
-        f"measure.threads: expected 1 or more, got {measure.threads}": measure.threads is not None
-        and measure.threads < 1,
-    }
-    return [problem for problem, holds in checks.items() if holds]
+    return [f"{key}: expected {expected}, got {value}" for key, value, expected, holds in _bounds(recipe) if not holds]
+
+
+def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, str, bool]]:
+    """Yield, for each number that has bounds, its key, its value, the bounds in words, and whether they hold."""
+    seed, opset, threads = recipe.seed, recipe.export.opset, recipe.measure.threads
+    yield "seed", seed, f"0 to {LARGEST_SEED}", 0 <= seed <= LARGEST_SEED
+    if train := recipe.train:
+        yield "train.epochs", train.epochs, "0 or more", train.epochs >= 0
+        yield "train.batch_size", train.batch_size, "2 or more", train.batch_size >= 2
+        yield "train.learning_rate", train.learning_rate, "above 0", 0 < train.learning_rate < math.inf
+        yield "train.weight_decay", train.weight_decay, "0 or more", 0 <= train.weight_decay < math.inf
+        smoothing = train.label_smoothing
+        yield "train.label_smoothing", smoothing, "0 or more and below 1", 0 <= smoothing < 1
+    if prune := recipe.prune:
+        yield "prune.amount", prune.amount, "above 0 and below 1", 0 < prune.amount < 1
+        yield "prune.fine_tune_epochs", prune.fine_tune_epochs, "0 or more", prune.fine_tune_epochs >= 0
+        rate = prune.fine_tune_learning_rate
+        yield "prune.fine_tune_learning_rate", rate, "above 0", 0 < rate < math.inf
+    yield "export.opset", opset, "18 to 23", 18 <= opset <= 23
+    if threads is not None:
+        yield "measure.threads", threads, "1 or more", threads >= 1
 
 
 def described(recipe: Recipe) -> str:

@@ -43,13 +43,14 @@ class Options:
 def resolve(options: Options) -> Recipe:
     """Return the recipe that the options ask for. Raises UsageError, also for what contradicts itself."""
     base = recipes.load(options.recipe) if options.recipe else _standard(options)
+    prune = _prune(options, base.prune)
     resolved = replace(
         base,
         seed=_given(options.seed, base.seed),
         model=_model(options, base.model),
         data=_data(options, base.data),
-        train=_train(options, base.train),
-        prune=_prune(options, base.prune),
+        train=_train(options, base.train, prune),
+        prune=prune,
         quantize=_quantize(options, base.quantize),
         measure=replace(
             base.measure,
@@ -94,11 +95,10 @@ def _data(options: Options, base: Data) -> Data:
     )
 
 
-def _train(options: Options, base: Train | None) -> Train | None:
-    if options.epochs == 0 or (base is None and options.epochs is None):
-        return None
-    plan = base or Train()
-    return replace(
+def _train(options: Options, base: Train | None, prune: Prune | None) -> Train | None:
+    """Return the plan of training; without epochs of its own where only fine-tuning follows what else it says."""
+    plan = base or Train(epochs=0)
+    plan = replace(
         plan,
         epochs=_given(options.epochs, plan.epochs),
         batch_size=_given(options.batch_size, plan.batch_size),
@@ -108,6 +108,25 @@ def _train(options: Options, base: Train | None) -> Train | None:
         augment=_given(options.augment, plan.augment),
         compute=_given(options.compute, plan.compute),
     )
+    tunes = prune is not None and prune.fine_tune_epochs != 0
+    if void := _void(options, trains=plan.epochs != 0, tunes=tunes):
+        raise UsageError("nothing is trained that this could be for", where=", ".join(void), advice="--epochs N")
+    return plan if plan.epochs or (tunes and plan != Train(epochs=0)) else None
+
+
+def _void(options: Options, *, trains: bool, tunes: bool) -> list[str]:
+    """Return the options that were given and would change nothing."""
+    # Fine-tuning has a learning rate of its own.
+    training = {"--learning-rate": options.learning_rate}
+    either = {
+        "--batch-size": options.batch_size,
+        "--optimizer": options.optimizer,
+        "--schedule": options.schedule,
+        "--augment": options.augment,
+        "--compute": options.compute,
+    }
+    void = {} if trains else training if tunes else training | either
+    return [name for name, value in void.items() if value is not None]
 
 
 def _prune(options: Options, base: Prune | None) -> Prune | None:

@@ -155,7 +155,7 @@ def described(recipe: Recipe) -> str:
     model, train, prune, quantize = recipe.model, recipe.train, recipe.prune, recipe.quantize
     steps = [
         f"{model.name}{' with given weights' if model.weights else ''} on {recipe.data.source}",
-        f"train {train.epochs} epochs" if train else "no training",
+        f"train {train.epochs} epochs" if train and train.epochs else "no training",
         f"prune {prune.amount:.0%}" if prune else "no pruning",
         f"quantize {quantize.method}" if quantize else "no int8",
     ]

@@ -18,9 +18,9 @@ import numpy as np
 
 from runner import stats
 from runner.manifest import Preprocess
+from runner.measure.workers import WORKERS
 from runner.runtimes import Options
 from runner.worker import ArrayLocation, Job, Timing, rotation
-from runner.workers import WORKERS
 from tests.networks import write_onnx
 
 SHAPE = (1, 28, 28)

@@ -90,8 +90,8 @@ def pack(
     from packager import commands  # noqa: PLC0415 - heavy
     from packager.options import Options  # noqa: PLC0415 - heavy
     from runner import codec  # noqa: PLC0415 - heavy
-    from runner.page import as_text  # noqa: PLC0415 - heavy
     from runner.render import report_page  # noqa: PLC0415 - heavy
+    from runner.render.page import as_text  # noqa: PLC0415 - heavy
 
     emphasis = _bold if edge.colour(sys.stderr) else str
     for path, report in commands.pack(

@@ -11,13 +11,13 @@ import targets
 from packager import data, options, recipe, writer
 from packager.cache import Cache, default_folder
 from packager.options import Options
-from runner import codec, units
+from runner import codec
 from runner.bundle import Bundle, open_bundle
 from runner.errors import UsageError
 from runner.manifest import Target
-from runner.page import Block, Page, Table, Title, as_text
 from runner.progress import Progress
-from runner.render import report_page
+from runner.render import report_page, units
+from runner.render.page import Block, Page, Table, Title, as_text
 from runner.report import Report
 
 

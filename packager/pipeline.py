@@ -20,9 +20,9 @@ from packager.recipe import Recipe, described
 from packager.train import logits
 from packager.writer import Content
 from runner import device, measure
-from runner.answers import Answers, Subject, answers
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, open_bundle
 from runner.manifest import Manifest, Target
+from runner.measure.answers import Answers, Subject, answers
 from runner.progress import Progress
 from runner.report import Packing, Report, Settings
 from runner.worker import ArrayLocation

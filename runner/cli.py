@@ -150,7 +150,7 @@ def compare(  # noqa: PLR0913 - one parameter per option
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other")
     from runner import commands  # noqa: PLC0415 - heavy
-    from runner.comparison import Limits  # noqa: PLC0415 - heavy
+    from runner.compare.comparison import Limits  # noqa: PLC0415 - heavy
 
     limits = Limits(max_slowdown=max_slowdown, max_accuracy_drop=max_accuracy_drop, strict=strict)
     _finish(ctx, commands.compare_reports(host, device, limits, _look(as_json=as_json, as_markdown=as_markdown)))

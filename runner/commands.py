@@ -6,13 +6,13 @@ from typing import Literal
 
 from runner import atomic, codec, compare, device, measure, report, verify
 from runner.bundle import open_bundle
-from runner.comparison import Limits
+from runner.compare.comparison import Limits
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError
-from runner.page import Emphasis, Page, as_markdown, as_text
 from runner.progress import Progress
 from runner.render import device_page, report_page
-from runner.render_comparison import comparison_page
+from runner.render.comparison import comparison_page
+from runner.render.page import Emphasis, Page, as_markdown, as_text
 from runner.report import Effort, Report, Settings
 
 Style = Literal["text", "markdown", "json"]

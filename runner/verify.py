@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from runner import latency
+from runner.measure import latency
 from runner.report import Accuracy, ArtifactReport, Flip, Latency, Report
 
 TOLERANCE = 1e-9

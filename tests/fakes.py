@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.measure.workers import Answered, Timed
 from runner.progress import Advance
 from runner.report import Process
 from runner.worker import Job, Timing, rotation
-from runner.workers import Answered, Timed
 
 
 @dataclass(kw_only=True)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from runner import latency, report
+from runner import report
 from runner.manifest import Format, Precision
+from runner.measure import latency
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Process, Reason, Report
 
 LABELS = tuple(sample % 3 for sample in range(40))

@@ -7,7 +7,7 @@ import pytest
 
 from packager.data import embedded
 from runner import measure
-from runner.latency import Plan
+from runner.measure.latency import Plan
 
 
 @pytest.fixture(scope="session")

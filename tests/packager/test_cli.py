@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from packager import artifacts
-from packager.artifacts import Content, Workshop
+from packager.artifacts import Workshop
+from packager.export import Exported
 from packager.cli import pack
 from runner import edge
 from runner.bundle import HOST_REPORT, open_bundle
@@ -201,11 +202,11 @@ def test_an_artifact_that_answers_wrongly_stops_the_pack_with_its_name_and_figur
             answers: Tensor = self.module(inputs)
             return -answers
 
-    def wrong(workshop: Workshop, target: Target) -> Content:
-        assert honest(workshop, target).data
+    def wrong(workshop: Workshop, target: Target) -> Exported:
+        assert honest(workshop, target).content
         from packager.export import onnx  # noqa: PLC0415 - heavy
 
-        return Content(data=onnx.export(Backwards(workshop.module), workshop.example, 20).content)
+        return onnx.export(Backwards(workshop.module), workshop.example, 20)
 
     monkeypatch.setitem(artifacts.ROADS, ("int8", "onnx"), wrong)
     assert run(*job, "-o", tmp_path / "out") == 6

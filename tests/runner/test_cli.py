@@ -16,7 +16,7 @@ import pytest
 
 from runner import cli, codec, edge, report, verify
 from runner.bundle import FP32_REFERENCE
-from runner.comparison import Comparison
+from runner.compare.comparison import Comparison
 from runner.report import Effort, Report
 from tests import bundles, networks, reports
 

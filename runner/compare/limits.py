@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from runner.comparison import ArtifactComparison, Judgement, Limit, Limits, Missing, Verdict
+from runner.compare.comparison import ArtifactComparison, Judgement, Limit, Limits, Missing, Verdict
 from runner.report import Interval, Reason
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from runner import limits as stated
 from runner import stats, verify
-from runner.comparison import (
+from runner.compare import limits as stated
+from runner.compare.comparison import (
     AnswerFlip,
     Answers,
     ArtifactComparison,

@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from runner.cpu import cpu_name, features, kernel, read_text
+from runner.device.cpu import cpu_name, features, kernel, read_text
+from runner.device.surroundings import affinity, emulated, usable_cpus, virtual
 from runner.report import DeviceFacts, DeviceState, Runtime
 from runner.runtimes import KNOWN, installed_version
-from runner.surroundings import affinity, emulated, usable_cpus, virtual
 
 ROOT = Path("/")
 SPEED_VARIABLES = (

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import cpu, device, surroundings
+from runner import device
+from runner.device import cpu, surroundings
 
 PI5_FEATURES = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
 PI4_FEATURES = "fp asimd evtstrm crc32 cpuid"

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from runner import workers
 from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.measure import workers
+from runner.measure.workers import WORKERS, Subprocesses
 from runner.runtimes import Options
 from runner.worker import ArrayLocation, Job, Order, Timing
-from runner.workers import WORKERS, Subprocesses
 from tests import networks
 
 JOB = Job(

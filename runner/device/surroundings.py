@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.cpu import cpuinfo, read_text
+from runner.device.cpu import cpuinfo, read_text
 
 FAMILIES = {"x86_64": "x86", "i686": "x86", "x86": "x86", "aarch64": "arm", "armv8l": "arm", "armv7l": "arm"}
 VIRTUAL_MAKERS = ("QEMU", "VMware", "Xen", "innotek", "Microsoft", "Google", "Amazon EC2", "DigitalOcean", "OpenStack")

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from runner import __version__, conditions, device
-from runner.accuracy import accuracy, logits_problem
-from runner.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
+from runner import __version__, device
 from runner.bundle import Bundle
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError, nearest
-from runner.latency import PLANS, Plan, changed_answers
 from runner.manifest import Artifact, Manifest
+from runner.measure import conditions
+from runner.measure.accuracy import accuracy, logits_problem
+from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
+from runner.measure.latency import PLANS, Plan, changed_answers
+from runner.measure.trial import Trial, fastest
+from runner.measure.workers import WORKERS, Workers
 from runner.progress import Progress, Silent
 from runner.report import DeviceFacts, DeviceState, Effort, Packing, Reason, Report, Settings, seal
-from runner.trial import Trial, fastest
 from runner.worker import Timing
-from runner.workers import WORKERS, Workers
 
 MOST_FAILURES = 3
 """After so many worker processes of an artifact have failed, no more of it are started."""

@@ -23,7 +23,7 @@ from runner.progress import Advance
 from runner.report import Process
 from runner.worker import Job, Order, Timing, encode
 
-ROOT = Path(__file__).absolute().parent.parent
+ROOT = Path(__file__).absolute().parent.parent.parent
 """The folder, or the bundle, that holds the package `runner`."""
 START = "import sys; sys.path.insert(0, sys.argv[1]); from runner.worker import main; main()"
 SILENCE_S = 300.0

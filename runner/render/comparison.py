@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from runner import units
-from runner.comparison import AnswerFlip, ArtifactComparison, Comparison, Delta, Place, Side, Verdict
-from runner.page import Block, Listing, Page, Table, Title, drop_empty_columns
-from runner.render import told
-from runner.units import NONE, Scale
+from runner.compare.comparison import AnswerFlip, ArtifactComparison, Comparison, Delta, Place, Side, Verdict
+from runner.render import told, units
+from runner.render.page import Block, Listing, Page, Table, Title, drop_empty_columns
+from runner.render.units import NONE, Scale
 
 SHOWN_FLIPS = 10
 

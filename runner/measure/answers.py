@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle
 from runner.errors import BundleError
 from runner.manifest import Artifact, Preprocess, Target
+from runner.measure.workers import WORKERS, Workers
 from runner.progress import Advance
 from runner.report import RuntimeFacts, Settings
 from runner.runtimes import Options
 from runner.worker import ArrayLocation, Job
-from runner.workers import WORKERS, Workers
 
 Logits = NDArray[np.float32]
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runner import latency
-from runner.answers import Answers, Subject
 from runner.manifest import Artifact, Entry
+from runner.measure import latency
+from runner.measure.answers import Answers, Subject
 from runner.report import Accuracy, ArtifactReport, Process, Reason
 
 MOST_TOP1_DROP = 0.01

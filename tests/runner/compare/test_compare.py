@@ -7,7 +7,7 @@ import pytest
 
 from runner import report
 from runner.compare import compare
-from runner.comparison import AnswerFlip, Limits, Missing, Verdict
+from runner.compare.comparison import AnswerFlip, Limits, Missing, Verdict
 from runner.errors import ReportError
 from runner.report import DeviceFacts, Reason, Report
 from tests import reports

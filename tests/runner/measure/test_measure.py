@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from runner import codec, verify
-from runner.answers import Answers, Subject, answers
 from runner.bundle import FP32_REFERENCE, Bundle
 from runner.errors import BundleError, MeasurementError, RuntimeUnavailable, UsageError
-from runner.latency import Plan
 from runner.manifest import Artifact, Target
 from runner.measure import Bench, Host, run
+from runner.measure.answers import Answers, Subject, answers
+from runner.measure.latency import Plan
 from runner.report import DeviceFacts, DeviceState, Packing, Report, Runtime, RuntimeFacts, Settings, read
 from runner.worker import ArrayLocation
 from tests import bundles, networks, reports

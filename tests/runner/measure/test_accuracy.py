@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runner.accuracy import accuracy, logits_problem
+from runner.measure.accuracy import accuracy, logits_problem
 from runner.report import Flip
 
 Logits = NDArray[np.float32]

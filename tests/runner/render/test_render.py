@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from runner import report, units
+from runner import report
 from runner.compare import compare
-from runner.comparison import Limits
-from runner.page import WIDTH, Table, as_markdown, as_text
-from runner.render import device_page, report_page
-from runner.render_comparison import comparison_page
+from runner.compare.comparison import Limits
+from runner.render import device_page, report_page, units
+from runner.render.comparison import comparison_page
+from runner.render.page import WIDTH, Table, as_markdown, as_text
 from runner.report import Accuracy, Reason
 from tests import reports
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from runner.latency import PLANS, changed_answers, latency, peak_bytes, reasons
+from runner.measure.latency import PLANS, changed_answers, latency, peak_bytes, reasons
 from tests.fakes import fake_process
 
 MEDIANS = (1_000_000, 1_040_000, 980_000, 1_010_000, 1_020_000)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from packager import artifacts
 from packager.artifacts import Workshop
-from packager.export import Exported
 from packager.cli import pack
+from packager.export import Exported
 from runner import edge
 from runner.bundle import HOST_REPORT, open_bundle
 from runner.manifest import Target

@@ -44,8 +44,9 @@ def _read(path: Path) -> Target:
 def _contradictions(target: Target) -> Iterator[str]:
     """Yield what no machine could be: told before a minute is spent on it."""
     kinds = [(artifact.precision, artifact.format) for artifact in target.artifacts]
-    if not target.name or target.name.startswith(".") or set(target.name) & set("/\\:\0"):
-        yield f"name: {target.name!r} cannot be part of a file's name"
+    name = target.name
+    if not name or name.startswith(".") or not name.isprintable() or set(name) & set("/\\:"):
+        yield f"name: {name!r} cannot be part of a file's name"
     if ("fp32", "onnx") not in kinds:
         yield "artifacts: fp32 onnx is missing, and the others are compared with it"
     if len(set(kinds)) < len(kinds):

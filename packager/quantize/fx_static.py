@@ -11,6 +11,7 @@ from torch import nn
 from torch.ao.quantization import QConfig, QConfigMapping, default_weight_observer, get_default_qconfig_mapping
 from torch.ao.quantization.observer import default_per_channel_weight_observer
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+from torch.fx import GraphModule
 
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quantize.calibration import Calibration
@@ -30,7 +31,8 @@ def quantize(module: nn.Module, target: Target, calibration: Calibration) -> nn.
         observed(example)
         for batch in batches:
             observed(torch.from_numpy(batch))
-        converted: nn.Module = convert_fx(observed)
+        converted: GraphModule = convert_fx(observed)
+    _mean_keeps_rank(converted)
     return converted
 
 
@@ -53,3 +55,19 @@ def _mapping(target: Target) -> QConfigMapping:
     default = mapping.global_qconfig
     weight = default_per_channel_weight_observer if target.per_channel else default_weight_observer
     return mapping.set_global(QConfig(activation=default.activation, weight=weight))
+
+
+def _mean_keeps_rank(network: GraphModule) -> None:
+    """Let every mean keep its dimensions, and drop them after it.
+
+    Without, torch's int8 mean fails on 1 x 1 pixels (2.14), which is what ShuffleNet makes of small images.
+    """
+    for node in network.graph.nodes:
+        if node.target in ("mean", torch.mean) and len(node.args) == 2 and not node.kwargs:
+            tensor, dimensions = node.args
+            with network.graph.inserting_after(node):
+                dropped = network.graph.call_method("squeeze", (node, dimensions))
+            node.replace_all_uses_with(dropped)
+            dropped.args = (node, dimensions)
+            node.args = (tensor, dimensions, True)
+    network.recompile()

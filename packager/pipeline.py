@@ -64,7 +64,7 @@ class Evaluation:
 
     def locate(self) -> ArrayLocation:
         """Return where the inputs lie, for the runner."""
-        array = np.load(self.inputs, mmap_mode="r")
+        array = np.load(self.inputs, mmap_mode="r", allow_pickle=False)
         return ArrayLocation(path=self.inputs, offset=array.offset, shape=array.shape, dtype=array.dtype.str)
 
 

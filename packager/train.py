@@ -2,11 +2,11 @@
 
 import contextlib
 import copy
-import json
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from packager import recipe
 from packager.augment import augment
+from packager.checkpoint import Scheduler, State, copied, resume, save
 from packager.data import Samples, Splits
 from runner.errors import StepError
 from runner.manifest import Preprocess
@@ -23,9 +24,10 @@ from runner.progress import Advance, Progress
 from runner.report import Epoch, Stage
 
 EVALUATION_BATCH = 256
-LEARNING_RATE_FLAG = "a lower learning rate: `learning_rate` in the recipe's [train]"
-
-Scheduler = torch.optim.lr_scheduler.LRScheduler
+LOWER_RATE: dict[Stage, str] = {
+    "train": "a lower learning rate: --learning-rate, or `learning_rate` in the recipe's [train]",
+    "prune": "a lower learning rate: `fine_tune_learning_rate` in the recipe's [prune]",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,32 +52,24 @@ class Job:
     """Where the state after each epoch is kept, and taken up again."""
 
 
-@dataclass(slots=True)
-class _State:
-    """What changes from epoch to epoch, and makes a checkpoint."""
-
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: Scheduler
-    best: dict[str, Tensor]
-    epochs: list[Epoch]
-
-
 def train(module: nn.Module, job: Job, progress: Progress) -> Trained:
     """Train a copy of `module` and return it with the weights that were best on the validation split.
 
     Each epoch draws from a generator seeded by its number, so that a training which was interrupted and resumed
     ends with the same weights as one which was not. Raises StepError where the loss is no longer a number.
     """
-    device = compute_device(job.plan.compute)
-    state = _start(copy.deepcopy(module).to(device), job)
+    module = copy.deepcopy(module)
+    if not job.plan.epochs:
+        return Trained(module=module.eval(), epochs=())
+    state = _start(module.to(compute_device(job.plan.compute)), job, progress)
     steps = _steps_per_epoch(job)
     with _deterministic(), progress.task(f"{job.stage} {job.plan.epochs} epochs", job.plan.epochs * steps) as advance:
         if state.epochs:
             advance(len(state.epochs) * steps, "resumed")
         for epoch in range(len(state.epochs), job.plan.epochs):
             _run_epoch(state, job, epoch, advance)
-            _save(state, job.checkpoint)
+            if job.checkpoint is not None:
+                save(state, job.checkpoint)
     state.module.load_state_dict(state.best)
     return Trained(module=state.module.cpu().eval(), epochs=tuple(state.epochs))
 
@@ -111,31 +105,35 @@ def logits(module: nn.Module, samples: Samples, preprocess: Preprocess) -> Tenso
 def _deterministic() -> Iterator[None]:
     """Let torch choose algorithms that give the same bits each time; quantization, later, has none to choose."""
     before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Where CUDA has no such algorithm: not a thing that the user of a network can change.
+            warnings.filterwarnings("ignore", message=".*deterministic", category=UserWarning)
+            yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def _start(module: nn.Module, job: Job) -> _State:
+def _start(module: nn.Module, job: Job, progress: Progress) -> State:
     optimizer = _optimizer(module, job.plan)
-    state = _State(
+    state = State(
         module=module,
         optimizer=optimizer,
         scheduler=_scheduler(optimizer, job),
-        best=_copied(module),
+        best=copied(module),
         epochs=[],
     )
-    if job.checkpoint is not None and job.checkpoint.exists():
-        _resume(state, job.checkpoint)
+    if job.checkpoint is not None and job.checkpoint.exists() and not resume(state, job.checkpoint):
+        progress.say(f"note: {job.checkpoint.name} of an interrupted training is damaged: training starts anew")
     return state
 
 
 def _optimizer(module: nn.Module, plan: recipe.Train) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not parameters:
-        raise StepError("the model has no parameters to train", advice="--epochs 0")
+        raise StepError("the model has no parameters to train", advice="no training: --epochs 0")
     if plan.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, plan.learning_rate, momentum=0.9, nesterov=True, weight_decay=plan.weight_decay
@@ -154,15 +152,16 @@ def _steps_per_epoch(job: Job) -> int:
     return max(1, len(job.splits.train) // job.plan.batch_size)
 
 
-def _run_epoch(state: _State, job: Job, epoch: int, advance: Advance) -> None:
+def _run_epoch(state: State, job: Job, epoch: int, advance: Advance) -> None:
     began = time.perf_counter()
     rate = state.optimizer.param_groups[0]["lr"]
     train_loss, train_accuracy = _train_epoch(state, job, epoch, advance)
     loss, accuracy = evaluate(state.module, job.splits.validation, job.splits.preprocess)
-    if not math.isfinite(train_loss) or not math.isfinite(loss):
-        raise StepError(f"the loss is {train_loss} after epoch {epoch + 1}", advice=LEARNING_RATE_FLAG)
+    for name, value in (("loss", train_loss), ("validation loss", loss)):
+        if not math.isfinite(value):
+            raise StepError(f"the {name} is {value} after epoch {epoch + 1}", advice=LOWER_RATE[job.stage])
     if accuracy > max((past.validation_accuracy for past in state.epochs), default=-1.0):
-        state.best = _copied(state.module)
+        state.best = copied(state.module)
     if isinstance(state.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         state.scheduler.step(loss)
     state.epochs.append(
@@ -179,10 +178,11 @@ def _run_epoch(state: _State, job: Job, epoch: int, advance: Advance) -> None:
     )
 
 
-def _train_epoch(state: _State, job: Job, epoch: int, advance: Advance) -> tuple[float, float]:
+def _train_epoch(state: State, job: Job, epoch: int, advance: Advance) -> tuple[float, float]:
     """Run over the training samples once, and return the mean loss and the accuracy on the way."""
     device = next(state.module.parameters()).device
-    masked = [(dict(state.module.named_parameters())[name], mask.to(device)) for name, mask in job.masks.items()]
+    parameters = dict(state.module.named_parameters())
+    masked = [(parameters[name], mask.to(device)) for name, mask in job.masks.items()]
     state.module.train()
     losses, hits, count = 0.0, 0, 0
     for inputs, labels in _batches(job, epoch):
@@ -219,33 +219,3 @@ def _keep_pruned(masked: list[tuple[nn.Parameter, Tensor]]) -> None:
     with torch.no_grad():
         for parameter, mask in masked:
             parameter.mul_(mask)
-
-
-def _copied(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def _save(state: _State, path: Path | None) -> None:
-    if path is None:
-        return
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "module": state.module.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "scheduler": state.scheduler.state_dict(),
-            "best": state.best,
-            "epochs": json.dumps([asdict(epoch) for epoch in state.epochs]),
-        },
-        part,
-    )
-    part.replace(path)
-
-
-def _resume(state: _State, path: Path) -> None:
-    saved = torch.load(path, weights_only=True)
-    state.module.load_state_dict(saved["module"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.scheduler.load_state_dict(saved["scheduler"])
-    state.best = saved["best"]
-    state.epochs = [Epoch(**epoch) for epoch in json.loads(saved["epochs"])]

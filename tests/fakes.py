@@ -103,3 +103,25 @@ class RecordingProgress:
     def say(self, message: str) -> None:
         """Remember the line."""
         self.said.append(message)
+
+
+@dataclass
+class InterruptingProgress(RecordingProgress):
+    """Interrupts the work, as Ctrl-C does, when so many steps are done."""
+
+    after: int = 1
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Count the steps of a task, and end it before it is done."""
+        done = 0
+        with RecordingProgress.task(self, title, total) as count:
+
+            def advance(steps: int = 1, note: str = "") -> None:
+                nonlocal done
+                count(steps, note)
+                done += steps
+                if done >= self.after:
+                    raise KeyboardInterrupt
+
+            yield advance

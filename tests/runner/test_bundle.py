@@ -380,6 +380,11 @@ def test_a_bundle_of_another_major_version_is_refused_with_what_to_do(tmp_path: 
     assert refusal(tmp_path, packed(FILES, text)) == expected
 
 
+def test_a_damaged_manifest_is_told_as_such_and_not_read(tmp_path: Path) -> None:
+    data = WHOLE.replace(b'"schema": "1.0"', b'"schema": "3.0"')
+    assert refusal(tmp_path, data) == f"{MANIFEST}: its bytes are not those that were packed{COPY_AGAIN}"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

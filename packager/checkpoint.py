@@ -23,6 +23,8 @@ class State:
     best: dict[str, Tensor]
     """The weights of the best epoch so far."""
     epochs: list[Epoch]
+    layout: torch.memory_format
+    """How images lie in memory. Not in the file: it follows from the network."""
 
 
 def copied(module: nn.Module) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ def train(module: nn.Module, job: Job, progress: Progress) -> Trained:
     module = copy.deepcopy(module)
     if not job.plan.epochs:
         return Trained(module=module.eval(), epochs=())
-    state = _start(module.to(compute_device(job.plan.compute)), job, progress)
+    state = _start(module, job, progress)
     steps = _steps_per_epoch(job)
     with _deterministic(), progress.task(f"{job.stage} {job.plan.epochs} epochs", job.plan.epochs * steps) as advance:
         if state.epochs:
@@ -71,7 +71,8 @@ def train(module: nn.Module, job: Job, progress: Progress) -> Trained:
             if job.checkpoint is not None:
                 save(state, job.checkpoint)
     state.module.load_state_dict(state.best)
-    return Trained(module=state.module.cpu().eval(), epochs=tuple(state.epochs))
+    trained = state.module.cpu().to(memory_format=torch.contiguous_format)
+    return Trained(module=trained.eval(), epochs=tuple(state.epochs))
 
 
 def compute_device(compute: recipe.Compute) -> torch.device:
@@ -117,6 +118,8 @@ def _deterministic() -> Iterator[None]:
 
 
 def _start(module: nn.Module, job: Job, progress: Progress) -> State:
+    layout = _layout(module, job)
+    module = module.to(compute_device(job.plan.compute)).to(memory_format=layout)
     optimizer = _optimizer(module, job.plan)
     state = State(
         module=module,
@@ -124,10 +127,26 @@ def _start(module: nn.Module, job: Job, progress: Progress) -> State:
         scheduler=_scheduler(optimizer, job),
         best=copied(module),
         epochs=[],
+        layout=layout,
     )
     if job.checkpoint is not None and job.checkpoint.exists() and not resume(state, job.checkpoint):
         progress.say(f"note: {job.checkpoint.name} of an interrupted training is damaged: training starts anew")
     return state
+
+
+def _layout(module: nn.Module, job: Job) -> torch.memory_format:
+    """Return how images lie in memory while training: channels last takes a third less time on a CPU.
+
+    A network that flattens with view() cannot have it so, and gets them as they are.
+    """
+    images = torch.from_numpy(job.splits.preprocess.apply(job.splits.train.take(slice(0, 2))))
+    tried = copy.deepcopy(module).to(memory_format=torch.channels_last).eval()
+    try:
+        with torch.no_grad():
+            tried(images.to(memory_format=torch.channels_last))
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def _optimizer(module: nn.Module, plan: recipe.Train) -> torch.optim.Optimizer:
@@ -186,7 +205,7 @@ def _train_epoch(state: State, job: Job, epoch: int, advance: Advance) -> tuple[
     state.module.train()
     losses, hits, count = 0.0, 0, 0
     for inputs, labels in _batches(job, epoch):
-        answers = state.module(inputs.to(device))
+        answers = state.module(inputs.to(device, memory_format=state.layout))
         loss = functional.cross_entropy(answers, labels.to(device), label_smoothing=job.plan.label_smoothing)
         state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships it so

@@ -358,3 +358,22 @@ def test_logits_are_the_same_in_batches_as_one_by_one() -> None:
     expected = module(torch.from_numpy(BARE.apply(samples.array()))).detach()
     assert (answers.dtype, answers.shape) == (torch.float32, (300, 2))
     torch.testing.assert_close(answers, expected, rtol=1e-6, atol=1e-5)
+
+
+class Viewing(Small):
+    """Flattens with view(), which only takes images that lie channel by channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, N x 4."""
+        hidden = torch.relu(self.conv(x))
+        logits: Tensor = self.linear(hidden.view(len(x), -1))
+        return logits
+
+
+@pytest.mark.parametrize("network", [Small, Viewing])
+def test_images_lie_as_the_network_can_take_them_and_its_weights_come_back_contiguous(
+    network: type[nn.Module], few_splits: Splits
+) -> None:
+    trained = train(network(), Job(plan=replace(PLAN, epochs=1), splits=few_splits, seed=0), Silent())
+    assert trained.epochs[0].train_accuracy > 0.25
+    assert all(parameter.is_contiguous() for parameter in trained.module.parameters())

@@ -13,6 +13,9 @@ def check_destination(path: Path) -> None:
     folder = path.parent
     if path.is_dir():
         problem = "is a folder: name a file"
+    elif path.exists() and not path.is_file():
+        # Root may: the file that takes the name would take the place of /dev/stdout for every program.
+        problem = "is a device or a pipe: name a file"
     elif not folder.is_dir():
         problem = f"cannot be written: there is no folder {folder}"
     elif not os.access(folder, os.W_OK | os.X_OK):

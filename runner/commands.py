@@ -8,7 +8,7 @@ from runner import atomic, codec, compare, device, measure, report, verify
 from runner.bundle import open_bundle
 from runner.compare.comparison import Limits
 from runner.edge import INTERRUPTED
-from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError
+from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
 from runner.progress import Progress
 from runner.render import device_page, report_page
 from runner.render.comparison import comparison_page
@@ -58,6 +58,10 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
     destination = request.output or Path(f"{request.bundle.name.removesuffix('.edgepack')}.report.json")
     atomic.check_destination(destination)
     bundle = open_bundle(request.bundle)
+    if destination.exists() and destination.samefile(bundle.path):
+        raise UsageError(
+            "is the bundle itself, and the report would replace it", where=str(destination), advice=atomic.ADVICE
+        )
     threads = request.threads or device.facts().cpus
     settings = Settings(effort=request.effort, threads=threads, batch=request.batch, seed=request.seed)
     found = measure.run(bundle, settings, only=request.artifacts, progress=progress)

@@ -53,6 +53,13 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pat
         atomic.check_destination(tmp_path / "gone" / "report.json")
 
 
+def test_a_device_is_not_replaced_by_a_file() -> None:
+    with pytest.raises(
+        UsageError, match=r"^/dev/null: is a device or a pipe: name a file\n  try: another place with -o$"
+    ):
+        atomic.check_destination(Path("/dev/null"))
+
+
 def test_a_folder_that_takes_no_files_is_told() -> None:
     # Not even root may make files there.
     with pytest.raises(EdgepackError, match=r"^/proc/report\.json: cannot be written: "):

@@ -192,6 +192,20 @@ def test_a_report_that_could_not_be_written_is_refused_before_measuring(
     )
 
 
+def test_a_report_does_not_take_the_place_of_the_bundle(
+    bundle: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here / "net.edgepack"
+    before = bundle.read_bytes()
+    path.write_bytes(before)
+    ended = bench(capsys, path, "-o", path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        f"error: {path}: is the bundle itself, and the report would replace it\n  try: another place with -o\n"
+    )
+    assert path.read_bytes() == before
+
+
 def test_an_artifact_that_there_is_not_is_a_usage_error(
     bundle: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

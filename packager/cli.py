@@ -47,7 +47,7 @@ class Group(click.Group):
 )
 @click.option("--data", metavar="NAME|DIR|FILE.npz", help="The images.  [default: embedded]")
 @click.option("--data-dir", metavar="DIR", help="Where named data sets are found, or downloaded to.")
-@click.option("--image-size", type=int, metavar="N", help="Height and width.  [default: as the images are]")
+@click.option("--image-size", type=int, metavar="N", help="Height and width.  [default: as they are, or 224]")
 @click.option("--mean", type=Numbers(), help="Of values from 0 to 1, per channel.  [default: of the training data]")
 @click.option("--std", type=Numbers(), help="Likewise; set both to what given weights were trained with.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs of training; 0 for none.  [default: 8]")

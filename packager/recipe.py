@@ -18,6 +18,10 @@ PruneMethod = Literal["l1"]
 QuantizeMethod = Literal["static", "dynamic"]
 Compute = Literal["auto", "cpu", "cuda"]
 LARGEST_SEED = (1 << 63) - 1
+SMALLEST_SIDE = 8
+"""Of an image, in pixels: the least that a network can use."""
+MOST_THREADS = 1024
+"""Beyond what any machine has, a runtime spends its minutes on starting them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +43,7 @@ class Data:
     data_dir: str | None = None
     """Where the named data sets of torchvision are looked for, and downloaded to."""
     image_size: int | None = None
-    """Height and width after resizing; by default the size that the images have."""
+    """Height and width after resizing; by default the one size that all have, or 224 where it is large or differs."""
     validation: float = 0.1
     """Share of the training data that is held out for every choice that is made."""
     calibration_samples: int = 512
@@ -133,6 +137,7 @@ def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, str, bool]]:
     """Yield, for each number that has bounds, its key, its value, the bounds in words, and whether they hold."""
     seed, opset, threads = recipe.seed, recipe.export.opset, recipe.measure.threads
     yield "seed", seed, f"0 to {LARGEST_SEED}", 0 <= seed <= LARGEST_SEED
+    yield from _data_bounds(recipe.data)
     if train := recipe.train:
         yield "train.epochs", train.epochs, "0 or more", train.epochs >= 0
         yield "train.batch_size", train.batch_size, "2 or more", train.batch_size >= 2
@@ -147,7 +152,19 @@ def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, str, bool]]:
         yield "prune.fine_tune_learning_rate", rate, "above 0", 0 < rate < math.inf
     yield "export.opset", opset, "18 to 23", 18 <= opset <= 23
     if threads is not None:
-        yield "measure.threads", threads, "1 or more", threads >= 1
+        yield "measure.threads", threads, f"1 to {MOST_THREADS}", 1 <= threads <= MOST_THREADS
+
+
+def _data_bounds(data: Data) -> Iterator[tuple[str, float, str, bool]]:
+    if data.image_size is not None:
+        yield "data.image_size", data.image_size, f"at least {SMALLEST_SIDE}", data.image_size >= SMALLEST_SIDE
+    yield "data.validation", data.validation, "a share between 0 and 1", 0 < data.validation < 1
+    yield "data.calibration_samples", data.calibration_samples, "at least 1", data.calibration_samples >= 1
+    yield "data.evaluation_samples", data.evaluation_samples, "at least 1", data.evaluation_samples >= 1
+    for value in data.mean or ():
+        yield "data.mean", value, "a finite number", math.isfinite(value)
+    for value in data.std or ():
+        yield "data.std", value, "above 0", 0 < value < math.inf
 
 
 def described(recipe: Recipe) -> str:

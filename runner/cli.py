@@ -80,7 +80,7 @@ def bench_runner() -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The report.  [default: NAME.report.json]")
 @click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--threads", type=click.IntRange(min=1, max=1024), help="Threads of the runtime.  [default: usable CPUs]")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples in each call.")
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")

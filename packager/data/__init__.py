@@ -4,7 +4,7 @@ One source, one file: embedded, torchvision, folder, npz. Each returns a Dataset
 `split` divides it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from packager import recipe
@@ -31,29 +31,12 @@ def names() -> Mapping[str, str]:
 
 def load(data: recipe.Data, *, seed: int, cache: Path, progress: Progress) -> Splits:
     """Read the data, bring the images to one size, and split them. Raises UsageError and StepError."""
-    if problems := list(_problems(data, seed)):
-        raise UsageError("\n".join(problems))
     try:
         dataset = images.resized(_read(data, cache, progress), data.image_size, progress)
         return split(dataset, data, seed)
     except OSError as error:
         place = str(error.filename or cache)
         raise StepError(f"cannot be read or written: {error.strerror or error}", where=place) from None
-
-
-def _problems(data: recipe.Data, seed: int) -> Iterator[str]:
-    if seed < 0:
-        yield f"seed: expected 0 or more, got {seed}"
-    if data.image_size is not None and data.image_size < images.SMALLEST_SIDE:
-        yield f"data.image_size: expected at least {images.SMALLEST_SIDE}, got {data.image_size}"
-    if not 0 < data.validation < 1:
-        yield f"data.validation: expected a share between 0 and 1, got {data.validation}"
-    if data.calibration_samples < 1:
-        yield f"data.calibration_samples: expected at least 1, got {data.calibration_samples}"
-    if data.evaluation_samples < 1:
-        yield f"data.evaluation_samples: expected at least 1, got {data.evaluation_samples}"
-    if data.std is not None and not all(value > 0 for value in data.std):
-        yield f"data.std: expected values above 0, got {', '.join(map(str, data.std))}"
 
 
 def _read(data: recipe.Data, cache: Path, progress: Progress) -> Dataset:

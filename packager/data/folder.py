@@ -25,6 +25,8 @@ from runner.errors import StepError, UsageError
 from runner.progress import Progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+PARTS = ("train", "training", "test", "testing", "val", "valid", "validation", "eval", "evaluation", "dev")
+"""What people call the parts of a split."""
 BATCH = 256
 
 Mapped = np.memmap[tuple[int, ...], np.dtype[np.generic]]
@@ -76,7 +78,19 @@ def _layout(root: Path, progress: Progress) -> tuple[Path, Path | None]:
         return train, test
     if train.is_dir() and validation.is_dir():
         return train, validation
-    return (train, None) if _folders(root) == [train] else (root, None)
+    folders = _folders(root)
+    if folders == [train]:
+        return train, None
+    _refuse_half_a_split(root, folders)
+    return root, None
+
+
+def _refuse_half_a_split(root: Path, folders: Sequence[Path]) -> None:
+    """Refuse to take parts of a split for classes: a network would learn to tell training images from others."""
+    parts = [path for path in folders if path.name.lower() in PARTS and _folders(path)]
+    if parts:
+        what = f"has class folders in {', '.join(path.name for path in parts)}, but not both train and test or val"
+        raise UsageError(what, where=str(root), advice="rename them: train/CLASS/* with test/CLASS/* or val/CLASS/*")
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from packager.data.dataset import Dataset, Samples
+from packager.recipe import SMALLEST_SIDE
 from runner.errors import StepError, UsageError
 from runner.progress import Progress
 
-SMALLEST_SIDE = 8
 LARGEST_COMMON_SIDE = 256
 DEFAULT_SIDE = 224
 UNTOUCHED = "none: stored as they are"

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packager.data.dataset import Dataset, Samples
-from packager.data.images import SMALLEST_SIDE, UNTOUCHED
+from packager.data.images import UNTOUCHED
+from packager.recipe import SMALLEST_SIDE
 from runner.errors import StepError, UsageError, nearest
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -31,9 +32,9 @@ def read(path: Path) -> Dataset:
             )
         parts.append(Samples.whole(inputs, labels))
     train, test = parts
-    if train.base.shape[1] != test.base.shape[1] or train.base.dtype != test.base.dtype:
-        kinds = " and ".join(f"{part.base.shape[1]} channels of {part.base.dtype}" for part in parts)
-        raise StepError(f"x_train and x_test differ: they have {kinds}", where=str(path))
+    if train.base.shape[1:] != test.base.shape[1:] or train.base.dtype != test.base.dtype:
+        kinds = " and ".join(f"{_lengths(part.base.shape[1:])} of {part.base.dtype}" for part in parts)
+        raise StepError(f"x_train and x_test differ: their images are {kinds}", where=str(path))
     return Dataset(source=str(path), train=train, test=test, classes=classes, resize=UNTOUCHED)
 
 
@@ -127,4 +128,8 @@ def _refuse_nan(images: NDArray[np.generic], key: str, path: Path) -> None:
 
 
 def _kind(array: NDArray[np.generic]) -> str:
-    return f"the shape {' x '.join(map(str, array.shape)) or '()'} of {array.dtype}"
+    return f"the shape {_lengths(array.shape) or '()'} of {array.dtype}"
+
+
+def _lengths(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

@@ -185,6 +185,28 @@ def test_a_folder_without_a_split_gets_one(tmp_path: Path, part: str) -> None:
     assert np.bincount(splits.train.labels).tolist() == [7, 7]
 
 
+@pytest.mark.parametrize("parts", [("train", "valid"), ("train", "validation"), ("test", "val"), ("test",)])
+def test_parts_of_a_split_are_not_taken_for_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    root = _make(tmp_path / "photos", parts)
+
+    with pytest.raises(UsageError) as caught:
+        _load(root, tmp_path / "cache")
+
+    assert str(caught.value) == (
+        f"{root}: has class folders in {', '.join(sorted(parts))}, but not both train and test or val\n"
+        "  try: rename them: train/CLASS/* with test/CLASS/* or val/CLASS/*"
+    )
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    root = tmp_path / "vehicles"
+    for number in range(10):
+        _paint(root / "bus" / f"{number}.png", number)
+        _paint(root / "train" / f"{number}.png", 100 + number)
+
+    assert _load(root, tmp_path / "cache").classes == ("bus", "train")
+
+
 def test_files_that_are_no_images_are_passed_over_and_that_is_said(tmp_path: Path) -> None:
     listening = Listening()
     root = _make(tmp_path / "photos")

@@ -127,7 +127,11 @@ def _nan() -> Array:
         (_with("x_train", np.zeros((0, 16, 16), np.uint8)), "x_train is empty: it has the shape 0 x 1 x 16 x 16"),
         (
             _with("x_test", np.zeros((12, 16, 16), np.float32)),
-            "x_train and x_test differ: they have 1 channels of uint8",
+            "x_train and x_test differ: their images are 1 x 16 x 16 of uint8 and 1 x 16 x 16 of float32",
+        ),
+        (
+            _with("x_test", np.zeros((12, 16, 12), np.uint8)),
+            "x_train and x_test differ: their images are 1 x 16 x 16 of uint8 and 1 x 16 x 12 of uint8",
         ),
     ],
 )

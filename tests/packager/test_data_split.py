@@ -194,22 +194,6 @@ def test_a_memory_mapped_array_is_not_copied(tmp_path: Path) -> None:
     assert not isinstance(splits.train.take(slice(0, 4)), np.memmap)
 
 
-def test_every_impossible_option_is_told_at_once(tmp_path: Path) -> None:
-    wrong = recipe.Data(image_size=4, validation=1.5, calibration_samples=0, evaluation_samples=-1, std=(0.0,))
-
-    with pytest.raises(UsageError) as caught:
-        data.load(wrong, seed=-1, cache=tmp_path, progress=Silent())
-
-    assert caught.value.what.splitlines() == [
-        "seed: expected 0 or more, got -1",
-        "data.image_size: expected at least 8, got 4",
-        "data.validation: expected a share between 0 and 1, got 1.5",
-        "data.calibration_samples: expected at least 1, got 0",
-        "data.evaluation_samples: expected at least 1, got -1",
-        "data.std: expected values above 0, got 0.0",
-    ]
-
-
 def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         data.load(recipe.Data(source="fashon-mnist"), seed=0, cache=tmp_path, progress=Silent())

@@ -255,7 +255,7 @@ def test_every_number_beyond_its_bounds_is_told_at_once(file: Path) -> None:
     assert refusal(Options(recipe=file, epochs=-1, prune=1.5, threads=0)) == (
         "train.epochs: expected 0 or more, got -1\n"
         "prune.amount: expected above 0 and below 1, got 1.5\n"
-        "measure.threads: expected 1 or more, got 0"
+        "measure.threads: expected 1 to 1024, got 0"
     )
 
 

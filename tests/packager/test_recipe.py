@@ -182,7 +182,13 @@ NAN = float("nan")
         ("prune.fine_tune_learning_rate", 0.0, "above 0"),
         ("export.opset", 17, "18 to 23"),
         ("export.opset", 24, "18 to 23"),
-        ("measure.threads", 0, "1 or more"),
+        ("measure.threads", 0, "1 to 1024"),
+        ("measure.threads", 1025, "1 to 1024"),
+        ("data.image_size", 7, "at least 8"),
+        ("data.validation", 0.0, "a share between 0 and 1"),
+        ("data.validation", 1.0, "a share between 0 and 1"),
+        ("data.calibration_samples", 0, "at least 1"),
+        ("data.evaluation_samples", 0, "at least 1"),
     ],
 )
 def test_a_number_beyond_its_bounds_is_told_by_its_key(key: str, value: float, expected: str) -> None:
@@ -204,6 +210,10 @@ def test_a_number_beyond_its_bounds_is_told_by_its_key(key: str, value: float, e
         ("export.opset", 18),
         ("export.opset", 23),
         ("measure.threads", 1),
+        ("measure.threads", 1024),
+        ("data.image_size", 8),
+        ("data.calibration_samples", 1),
+        ("data.evaluation_samples", 1),
         ("measure.threads", None),
     ],
 )
@@ -217,6 +227,15 @@ def changed(key: str, value: float | None) -> Recipe:
     if not table:
         return replace(WHOLE, **{name: value})  # type: ignore[arg-type]  # the parameters say which are numbers
     return replace(WHOLE, **{table: replace(getattr(WHOLE, table), **{name: value})})
+
+
+def test_a_normalisation_that_cannot_be_computed_with_is_told() -> None:
+    wrong = replace(WHOLE, data=Data(mean=(0.5, NAN), std=(0.0, 1.0, float("inf"))))
+    assert recipe.contradictions(wrong) == [
+        "data.mean: expected a finite number, got nan",
+        "data.std: expected above 0, got 0.0",
+        "data.std: expected above 0, got inf",
+    ]
 
 
 def test_every_number_out_of_bounds_is_told_at_once() -> None:

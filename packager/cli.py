@@ -36,6 +36,14 @@ class Group(click.Group):
             raise UsageError(f"no such command; {hint}", where=args[0], advice="pack --help")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Say which extra to install where only the device side is."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            what = f"needs {error.name}, which is not installed"
+            raise UsageError(what, where="pack", advice="pip install 'edgepack[pack]'") from error
+
 
 @click.group(cls=Group, invoke_without_command=True)
 @click.version_option(__version__, prog_name="pack")
@@ -91,13 +99,13 @@ def pack(
     from packager.options import Options  # noqa: PLC0415 - heavy
     from runner import codec  # noqa: PLC0415 - heavy
     from runner.render import report_page  # noqa: PLC0415 - heavy
-    from runner.render.page import as_text  # noqa: PLC0415 - heavy
+    from runner.render.page import WIDTH, as_text  # noqa: PLC0415 - heavy
 
-    emphasis = _bold if edge.colour(sys.stderr) else str
+    emphasis, width = _bold if edge.colour(sys.stderr) else str, edge.columns(sys.stderr, WIDTH)
     for path, report in commands.pack(
         targets, Options(**given), output, keep=not no_cache, progress=Terminal(sys.stderr)
     ):
-        click.echo("\n" + as_text(report_page(report), emphasis), nl=False, err=True, color=True)
+        click.echo("\n" + as_text(report_page(report), emphasis, width), nl=False, err=True, color=True)
         click.echo(codec.write_json(report) if as_json else path, nl=not as_json)
 
 

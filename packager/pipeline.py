@@ -1,11 +1,12 @@
 """The straight line from a recipe to a bundle."""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from packager import artifacts, data, model, writer
@@ -21,10 +22,11 @@ from packager.train import logits
 from packager.writer import Content
 from runner import device, measure
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, open_bundle
+from runner.errors import MeasurementError, RuntimeUnavailable, StepError
 from runner.manifest import Manifest, Target
 from runner.measure.answers import Answers, Subject, answers
 from runner.progress import Progress
-from runner.report import Packing, Report, Settings
+from runner.report import Packing, Report, Settings, StepRecord
 from runner.worker import ArrayLocation
 
 CHUNK = 256
@@ -79,10 +81,15 @@ class Job:
     evaluation: Evaluation
     settings: Settings
     journal: Journal
+    shared: tuple[StepRecord, ...]
+    """The steps that were run once for all."""
 
 
-def pack(order: Order) -> tuple[Packed, ...]:
-    """Make a bundle for each target; the targets share the data and the training. Raises UsageError and StepError."""
+def pack(order: Order) -> Iterator[Packed]:
+    """Make a bundle for each target, and yield it once it is there; the targets share the data and the training.
+
+    Raises UsageError and StepError.
+    """
     recipe, progress, journal = order.recipe, order.progress, Journal(order.progress)
     model.check(recipe.model)
     journal.say("recipe", "", described(recipe))
@@ -97,18 +104,22 @@ def pack(order: Order) -> tuple[Packed, ...]:
     bench = Workbench(splits=splits, recipe=recipe, cache=order.cache, progress=progress, journal=journal)
     network = prepare(loaded, bench)
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
+        with journal.step("reference"):
+            evaluation = _evaluation(network, splits, Path(folder))
         job = Job(
             order=order,
             name=loaded.name,
             splits=splits,
             network=network,
-            evaluation=_evaluation(network, splits, Path(folder)),
+            evaluation=evaluation,
             settings=Settings(
                 effort=recipe.measure.effort, threads=recipe.measure.threads or device.facts().cpus, seed=recipe.seed
             ),
             journal=journal,
+            shared=tuple(journal.records),
         )
-        return tuple(_pack_for(target, job) for target in order.targets)
+        for target in order.targets:
+            yield _pack_for(target, job)
 
 
 def destination(order: Order, name: str, target: Target) -> Path:
@@ -119,6 +130,7 @@ def destination(order: Order, name: str, target: Target) -> Path:
 
 
 def _pack_for(target: Target, job: Job) -> Packed:
+    before = len(job.journal.records)
     built = _build(target, job)
     given = {each.artifact.name: _checked(each, target, job) for each in built}
     path = destination(job.order, job.name, target)
@@ -126,7 +138,8 @@ def _pack_for(target: Target, job: Job) -> Packed:
         with job.journal.step(f"{target.name}: write"):
             writer.write(draft, _manifest(target, job, built), _contents(job, built, given))
         with job.journal.step(f"{target.name}: measure"):
-            packing = Packing(epochs=job.network.epochs, steps=tuple(job.journal.records))
+            steps = (*job.shared, *job.journal.records[before:])
+            packing = Packing(epochs=job.network.epochs, steps=steps)
             host = measure.Host(packing=packing, answers=given)
             report = measure.run(open_bundle(draft), job.settings, host=host, progress=job.order.progress)
             if not report.complete:
@@ -163,7 +176,11 @@ def _checked(built: Built, target: Target, job: Job) -> Answers:
     subject = Subject(artifact=artifact, file=built.file, target=target, stand_in=stand_in)
     with job.journal.step(f"{target.name}: check {artifact.name}") as step:
         with progress.task(f"{artifact.name}: answers", len(evaluation.labels)) as advance:
-            given = answers(subject, evaluation.locate(), job.splits.preprocess, job.settings, advance)
+            try:
+                given = answers(subject, evaluation.locate(), job.splits.preprocess, job.settings, advance)
+            except (MeasurementError, RuntimeUnavailable) as error:
+                what = f"{artifact.name} cannot be run: {error.what}"
+                raise StepError(what, advice=error.advice or "a target without this artifact") from error
         found = check(artifact.name, artifact.precision, given.logits, evaluation.reference, evaluation.labels)
         step.note = f"signal to noise {found.snr_db:.1f} dB, same answer on {found.agreement:.2%}"
     return given
@@ -178,11 +195,13 @@ def _evaluation(network: Network, splits: Splits, folder: Path) -> Evaluation:
 
 def _save(samples: Samples, path: Path) -> None:
     """Write the samples as one array, a chunk at a time: they may be more than memory holds."""
-    first = samples.take(slice(0, 1))
-    array = open_memmap(path, mode="w+", dtype=first.dtype, shape=(len(samples), *first.shape[1:]))
-    for start in range(0, len(samples), CHUNK):
-        array[start : start + CHUNK] = samples.take(slice(start, start + CHUNK))
-    array.flush()
+    base = samples.base
+    descr, shape = npy.dtype_to_descr(base.dtype), (len(samples), *base.shape[1:])
+    # Written, not mapped: a full disk is then an error, where a mapping would end the process.
+    with path.open("wb") as file:
+        npy.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        for start in range(0, len(samples), CHUNK):
+            file.write(samples.take(slice(start, start + CHUNK)).tobytes())
 
 
 def _manifest(target: Target, job: Job, built: tuple[Built, ...]) -> Manifest:

@@ -168,9 +168,13 @@ def device(ctx: click.Context, *, as_json: bool) -> None:
 
 def _look(*, as_json: bool, as_markdown: bool = False) -> "commands.Look":
     from runner.commands import Look  # noqa: PLC0415 - heavy
+    from runner.render.page import WIDTH  # noqa: PLC0415 - heavy
 
-    bold = edge.colour(sys.stdout)
-    return Look(style="json" if as_json else "markdown" if as_markdown else "text", emphasis=_bold if bold else str)
+    return Look(
+        style="json" if as_json else "markdown" if as_markdown else "text",
+        emphasis=_bold if edge.colour(sys.stdout) else str,
+        width=edge.columns(sys.stdout, WIDTH),
+    )
 
 
 def _bold(text: str) -> str:

@@ -12,7 +12,7 @@ from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementE
 from runner.progress import Progress
 from runner.render import device_page, report_page
 from runner.render.comparison import comparison_page
-from runner.render.page import Emphasis, Page, as_markdown, as_text
+from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.report import Effort, Report, Settings
 
 Style = Literal["text", "markdown", "json"]
@@ -32,12 +32,14 @@ class Look:
 
     style: Style
     emphasis: Emphasis = str
+    width: int = WIDTH
+    """Of text, in columns."""
 
     def show(self, document: object, page: Page) -> str:
         """Return the document as JSON, or the page that was made of it."""
         if self.style == "json":
             return codec.write_json(document, indent=2)
-        return as_markdown(page) if self.style == "markdown" else as_text(page, self.emphasis)
+        return as_markdown(page) if self.style == "markdown" else as_text(page, self.emphasis, self.width)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

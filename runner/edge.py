@@ -1,6 +1,7 @@
 """Where a command ends: whatever happened becomes an exit code, and one message on the stream of errors."""
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -63,6 +64,11 @@ def _explain(error: Exception | KeyboardInterrupt) -> int:
 def colour(stream: TextIO) -> bool:
     """Tell whether a stream is a terminal whose owner has nothing against colours (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def columns(stream: TextIO, most: int) -> int:
+    """Return how wide text may be on a stream: as the terminal, if it is one, but no wider than is easy to read."""
+    return min(most, shutil.get_terminal_size().columns) if stream.isatty() else most
 
 
 def _stream_failed(error: OSError) -> int:

@@ -185,4 +185,6 @@ def _outcome(comparison: Comparison) -> str:
     counted = ", ".join(
         f"{judgements.count(word)} {word}" for word in ("held", "violated", "undecided") if word in judgements
     )
-    return f"{'Missed' if comparison.violated else 'Passed'}: {counted}."
+    # Where something is undecided nothing has been passed, though no limit is known to be missed.
+    word = "Missed" if comparison.violated else "Undecided" if "undecided" in judgements else "Passed"
+    return f"{word}: {counted}."

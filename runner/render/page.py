@@ -51,9 +51,12 @@ def drop_empty_columns(table: Table, empty: str) -> Table:
     )
 
 
-def as_text(page: Page, emphasis: Emphasis = str) -> str:
-    """Return the page for a terminal or a log; `emphasis` is put on titles and on the best rows."""
-    return "\n\n".join("\n".join(_text_lines(block, emphasis)) for block in page) + "\n"
+def as_text(page: Page, emphasis: Emphasis = str, width: int = WIDTH) -> str:
+    """Return the page for a terminal or a log; `emphasis` is put on titles and on the best rows.
+
+    Sentences are broken at `width` columns; tables are as wide as their figures.
+    """
+    return "\n\n".join("\n".join(_text_lines(block, emphasis, width)) for block in page) + "\n"
 
 
 def as_markdown(page: Page) -> str:
@@ -61,18 +64,18 @@ def as_markdown(page: Page) -> str:
     return "\n\n".join("\n".join(_markdown_lines(block)) for block in page) + "\n"
 
 
-def _text_lines(block: Block, emphasis: Emphasis) -> Iterator[str]:
+def _text_lines(block: Block, emphasis: Emphasis, width: int) -> Iterator[str]:
     match block:
         case Title(text=text):
             yield emphasis(text)
         case Listing(head=head, lines=lines):
             yield head
             for line in lines:
-                yield from textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="      ")
+                yield from textwrap.wrap(line, width, initial_indent="  ", subsequent_indent="      ")
         case Table():
             yield from _text_table(block, emphasis)
         case str():
-            yield from textwrap.wrap(block, WIDTH)
+            yield from textwrap.wrap(block, width)
 
 
 def _text_table(table: Table, emphasis: Emphasis) -> Iterator[str]:

@@ -76,11 +76,17 @@ def job(target: Path, few_images: Path, own_cache: Path, short_measuring: None) 
             ["--target", "x86", "-o", "/dev/null/out"],
             "error: -o: /dev/null/out: Not a directory\n  try: a folder that you may write\n",
         ),
+        (
+            ["--target", "x86", "-o", "folder.edgepack"],
+            "error: -o: folder.edgepack is there, and is no file\n  try: a folder, or another NAME.edgepack\n",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_told_in_words_and_exits_2(
-    args: list[str], message: str, capfd: pytest.CaptureFixture[str]
+    args: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.edgepack").mkdir()
     assert run(*args) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -213,8 +219,68 @@ def test_an_artifact_that_answers_wrongly_stops_the_pack_with_its_name_and_figur
     err = capfd.readouterr().err
     assert "error: onnx-only: check int8.onnx: int8.onnx does not answer as the fp32 model does: " in err
     assert "signal to noise -6.0 dB" in err
-    assert "ran before it: data, model, train, onnx-only: fp32.onnx" in err
+    assert "ran before it: data, model, train, reference, onnx-only: fp32.onnx" in err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_artifact_that_cannot_be_run_stops_the_pack_with_its_name(
+    job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(artifacts.ROADS, ("int8", "onnx"), lambda *_: Exported(content=b"no network"))
+    assert run(*job, "-o", tmp_path / "out") == 6
+    err = capfd.readouterr().err
+    assert "error: onnx-only: check int8.onnx: int8.onnx cannot be run: ONNX Runtime " in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_target_that_fails_does_not_hide_the_bundle_of_the_one_before(
+    few_images: Path, own_cache: Path, short_measuring: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert not own_cache.exists()
+    assert short_measuring is None
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__(nn.Conv2d(1, num_classes, 28), nn.Flatten())\n",
+        encoding="utf-8",
+    )
+    fp32 = 'artifacts = [{precision = "fp32", format = "onnx"}]'
+    (tmp_path / "first.toml").write_text(
+        f'name = "first"\ndescription = "fp32 alone"\nmachine = "x86_64"\n{fp32}\n', encoding="utf-8"
+    )
+    (tmp_path / "second.toml").write_text(ONNX_ONLY, encoding="utf-8")
+    targets = ("--target", tmp_path / "first.toml", "--target", tmp_path / "second.toml")
+    net = ("--model", f"{tmp_path / 'net.py'}:Net", "--data", few_images, "--epochs", "0", "--quantize", "dynamic")
+    assert run(*targets, *net, "-o", tmp_path / "out") == 6
+    out, err = capfd.readouterr()
+    bundle = tmp_path / "out" / "net-Net-first.edgepack"
+    assert out == f"{bundle}\n"
+    assert "error: onnx-only: int8.onnx: the network has no linear layer" in err
+    host = open_bundle(bundle).host_report()
+    assert host is not None
+
+
+def test_a_report_tells_the_steps_of_its_own_target_alone(job: list[str | Path], target: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(ONNX_ONLY.replace("onnx-only", "other"), encoding="utf-8")
+    assert run(*job, "--target", other, "--epochs", "0", "-o", tmp_path / "out") == 0
+    shared = ["data", "model", "reference"]
+    for name in ("onnx-only", "other"):
+        report = open_bundle(tmp_path / "out" / f"small_cnn-{name}.edgepack").host_report()
+        assert report is not None
+        assert report.packing is not None
+        own = ["fp32.onnx", "int8.onnx", "check fp32.onnx", "check int8.onnx", "write"]
+        assert [record.step for record in report.packing.steps] == [*shared, *(f"{name}: {step}" for step in own)]
+
+
+def test_without_the_libraries_of_the_host_the_extra_is_named(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['PIL'] = None\nfrom packager.cli import main\nmain()\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "--target", "x86"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "error: pack: needs PIL, which is not installed\n  try: pip install 'edgepack[pack]'\n"
 
 
 def test_a_network_that_cannot_be_traced_is_refused_with_the_layer(

@@ -159,3 +159,12 @@ def test_colours_are_for_terminals_whose_owner_wants_them(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert edge.colour(Stream(terminal=terminal)) is colour  # type: ignore[arg-type]  # all that is asked of a stream
+
+
+@pytest.mark.parametrize(("terminal", "columns"), [(False, 120), (True, 80)])
+def test_text_is_as_wide_as_the_terminal_if_it_is_one(
+    *, terminal: bool, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert edge.columns(Stream(terminal=terminal), 120) == columns  # type: ignore[arg-type]  # all that is asked of it
+    assert edge.columns(Stream(terminal=terminal), 60) == 60  # type: ignore[arg-type]  # as above

@@ -9,7 +9,7 @@ from runner.compare import compare
 from runner.compare.comparison import Limits
 from runner.render import device_page, report_page, units
 from runner.render.comparison import comparison_page
-from runner.render.page import WIDTH, Table, as_markdown, as_text
+from runner.render.page import WIDTH, Listing, Table, as_markdown, as_text
 from runner.report import Accuracy, Reason
 from tests import reports
 
@@ -218,6 +218,17 @@ def test_devices_of_one_kind_get_a_verdict_in_the_table() -> None:
     assert "Devices of one kind: a change of latency counts where its whole interval is beyond 3 %." in " ".join(
         shown.split()
     )
+
+
+def test_limits_of_which_some_are_undecided_are_not_called_passed() -> None:
+    found = compare(reports.host(), reports.host(), Limits(max_slowdown=0.1))
+    assert as_text(comparison_page(found)).splitlines()[-1] == "Undecided: 2 held, 1 undecided."
+    assert not found.violated
+
+
+def test_sentences_are_broken_at_the_width_of_the_terminal() -> None:
+    page = ("one two three four five", Listing(head="Notes", lines=("one two three four five",)))
+    assert as_text(page, width=16) == "one two three\nfour five\n\nNotes\n  one two three\n      four five\n"
 
 
 def test_a_caveat_of_one_side_is_told_with_its_side() -> None:

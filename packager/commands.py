@@ -20,7 +20,6 @@ from runner.render import report_page, units
 from runner.render.page import Block, Page, Table, Title, as_text
 from runner.report import Report
 
-
 WAIT_POLICY = "OMP_WAIT_POLICY"
 
 

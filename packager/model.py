@@ -92,14 +92,15 @@ def _refuse_unknown(name: str) -> None:
 
 def _load_users(name: str, channels: int, classes: int) -> tuple[str, nn.Module, Mapping[str, str]]:
     path, attribute = _user_file(name)
-    with _blaming(path, "importing it"):
-        imported = project.import_file(path)
-    build = _find(imported.module, attribute, name)
-    if isinstance(build, nn.Module):
-        module: object = build
-    else:
-        with _blaming(path, f"calling {attribute}()"):
-            module = build(**_arguments(build, channels, classes))
+    with contextlib.ExitStack() as stack:
+        with _blaming(path, "importing it"):
+            imported = stack.enter_context(project.importing(path))
+        build = _find(imported.module, attribute, name)
+        if isinstance(build, nn.Module):
+            module: object = build
+        else:
+            with _blaming(path, f"calling {attribute}()"):
+                module = build(**_arguments(build, channels, classes))
     if not isinstance(module, nn.Module):
         what = f"{attribute}() returned a {type(module).__name__}, not a torch.nn.Module"
         raise UsageError(what, where=str(path), advice="name a Module class, or a function that returns a Module")

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -26,8 +26,8 @@ class Imported:
     """A file of the user's, imported."""
 
     module: ModuleType
-    sources: dict[str, str]
-    """The text of each file of the project that the import read, by module name."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """The text of each file of the project that was read until `importing` was left, by module name."""
 
 
 class _ProjectFinder:
@@ -42,19 +42,20 @@ class _ProjectFinder:
         return PathFinder.find_spec(name, self.folders, target)
 
 
-def import_file(path: Path) -> Imported:
-    """Import a Python file with its neighbours. Raises whatever its code raises."""
+@contextlib.contextmanager
+def importing(path: Path) -> Iterator[Imported]:
+    """Import a Python file with its neighbours, as the body's own calls into it may do. Raises what its code raises."""
     path = path.resolve()
     root, name = _place(path)
     folders = list(dict.fromkeys(str(folder) for folder in (path.parent, root, Path.cwd())))
     with _in_the_place_of_ours(name.partition(".")[0], folders):
         before = set(sys.modules)
-        module = _execute(path, name)
+        imported = Imported(module=_execute(path, name))
+        yield imported
         files = _files(set(sys.modules) - before, folders)
     # At the end, for what functions of the user's import later; ours and installed packages go first there.
     sys.path.extend(folder for folder in folders if folder not in sys.path)
-    sources = {key: file.read_text(encoding="utf-8", errors="replace") for key, file in files.items()}
-    return Imported(module=module, sources=sources)
+    imported.sources.update((key, file.read_text(encoding="utf-8", errors="replace")) for key, file in files.items())
 
 
 def _place(path: Path) -> tuple[Path, str]:

@@ -218,6 +218,19 @@ def test_what_forward_imports_late_is_found(tmp_path: Path) -> None:
     assert _load("net.py:Net").module(torch.zeros(1, 1, 8, 8)).shape == (1, 3)
 
 
+def test_what_the_call_imports_from_a_package_of_our_name_is_found_and_part_of_the_digest(tmp_path: Path) -> None:
+    files = {
+        "net.py": "def build(num_classes):\n    from models.blocks import Net\n    return Net(num_classes)",
+        "models/blocks.py": NET,
+    }
+
+    first = _source("net.py:build", files, tmp_path)
+    other = _source("net.py:build", files | {"models/blocks.py": NET + "# another text"}, tmp_path)
+
+    assert first != other
+    assert sys.modules["models"] is models
+
+
 def test_what_forward_imports_late_from_a_package_of_our_name_is_refused_with_the_way_out(tmp_path: Path) -> None:
     lazy = NET.replace("        return", "        from models.late import x\n        return")
     _write(tmp_path, {"net.py": lazy, "models/late.py": "x = 1"})

@@ -40,14 +40,6 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Quantity:
-    """A figure that came without being asked twice: a value, or the reason why there is none."""
-
-    value: float | None
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RuntimeFacts:
     """What executed an artifact."""
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,11 @@ def test_each_process_gets_its_threads_and_a_padding_of_its_own() -> None:
     assert first["OMP_NUM_THREADS"] == first["MKL_NUM_THREADS"] == "3"
     assert len(first["EDGEPACK_PADDING"]) != len(second["EDGEPACK_PADDING"])
     assert first == again
+
+
+def test_threads_sleep_while_they_wait_only_where_nobody_times_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    answering = Order(job=JOB, timing=None, output=Path("logits.npy"), parent=1)
+    timing = replace(answering, timing=Timing(warmup_s=0, timed_s=0, seed=0))
+    assert workers._environment(answering)["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert "OMP_WAIT_POLICY" not in workers._environment(timing)

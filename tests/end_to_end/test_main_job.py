@@ -190,7 +190,7 @@ def test_host_and_device_compare(packed: Packed, measured: Path) -> None:
         environment=packed.environment,
     )
     assert other.code == 3
-    assert "not of the same bundle" in other.stderr
+    assert "not reports of the same bundle" in other.stderr
 
 
 def test_a_bundle_runs_by_itself_where_only_numpy_and_one_runtime_are(packed: Packed, tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def static(content: bytes, target: Target, calibration: Calibration, batch_size:
             activation_type=TYPES[target.activation_type],
             weight_type=TYPES[target.weight_type],
             per_channel=target.per_channel,
-            extra_options={"ActivationSymmetric": target.activation_type == "int8"},
+            # With a zero point of its own each ReLU is folded into the range of what comes before it. A symmetric one
+            # leaves them all as fp32 operators: a ResNet-8 was 2 dB noisier and took 8 to 30 % longer.
+            extra_options={"ActivationSymmetric": False},
         )
         return stripped(onnx.load(quantized))
 

@@ -94,13 +94,18 @@ def test_the_static_file_answers_as_the_network_does_and_is_small(
     assert len(content) <= 0.30 * len(fp32)
 
 
-def test_activations_are_unsigned_on_x86_and_symmetric_on_arm(static: Mapping[str, bytes]) -> None:
+def test_activations_are_unsigned_on_x86_and_signed_on_arm(static: Mapping[str, bytes]) -> None:
     on_x86, on_arm = activations(static["x86"]), activations(static["arm-qnnpack"])
 
     assert {dtype for dtype, _ in on_x86} == {np.dtype(np.uint8)}
     assert {zero_point for _, zero_point in on_x86} > {0}
-    assert set(on_arm) == {(np.dtype(np.int8), 0)}
-    assert len(on_x86) >= 6
+    assert {dtype for dtype, _ in on_arm} == {np.dtype(np.int8)}
+    assert len(on_x86) == len(on_arm) >= 6
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=NAMES)
+def test_every_relu_is_folded_into_a_range(target: Target, static: Mapping[str, bytes]) -> None:
+    assert "Relu" not in {node.op_type for node in onnx.load_from_string(static[target.name]).graph.node}
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
@@ -140,7 +145,8 @@ def test_ranges_are_those_of_the_calibration_samples_as_the_network_sees_them(
     step = (seen.max() - seen.min()) / 255
     assert float(on_x86["input_scale"]) == pytest.approx(step, rel=1e-6)
     assert int(on_x86["input_zero_point"]) == round(float(-seen.min() / step))
-    assert float(on_arm["input_scale"]) == pytest.approx(np.abs(seen).max() / 127, rel=1e-6)
+    assert float(on_arm["input_scale"]) == pytest.approx(step, rel=1e-6)
+    assert int(on_arm["input_zero_point"]) == int(on_x86["input_zero_point"]) - 128
 
 
 @pytest.mark.parametrize(("size", "batches"), [(STRIDE, [32, 32, 6]), (1, [1] * 70)])

@@ -1,5 +1,6 @@
 """No artifact is bundled before the runner has executed it and its answers have held against the fp32 model's."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from runner.errors import StepError
 from runner.manifest import Precision
+from runner.measure.accuracy import snr_db
 
 Logits = NDArray[np.float32]
 
@@ -36,12 +38,10 @@ class Agreement:
 
 
 def compare(answers: Logits, reference: Logits) -> Agreement:
-    """Return signal to noise, 10 log10(sum r^2 / sum (r - a)^2), and the share of equal answers."""
-    signal = np.sum(np.square(reference, dtype=np.float64))
-    noise = np.sum(np.square(reference - answers, dtype=np.float64))
-    with np.errstate(divide="ignore"):
-        snr_db = float(10 * np.log10(signal / noise)) if noise else float("inf")
-    return Agreement(snr_db=snr_db, agreement=float(np.mean(answers.argmax(1) == reference.argmax(1))))
+    """Return signal to noise, infinite where no bit differs, and the share of equal answers."""
+    found = snr_db(answers, reference)
+    agreement = float(np.mean(answers.argmax(1) == reference.argmax(1)))
+    return Agreement(snr_db=math.inf if found is None else found, agreement=agreement)
 
 
 def check(name: str, precision: Precision, answers: Logits, reference: Logits, labels: NDArray[np.int64]) -> Agreement:

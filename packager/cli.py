@@ -74,7 +74,7 @@ class Group(click.Group):
 @click.option("--seed", type=int, metavar="N", help="For everything that is drawn.  [default: 0]")
 @click.option("-o", "--output", type=PATH, default=Path(), help="A folder, or NAME.edgepack.  [default: here]")
 @click.option("--no-cache", is_flag=True, help="Run every step, and keep nothing but the bundle.")
-@click.option("--json", "as_json", is_flag=True, help="Print the host reports on stdout instead of the paths.")
+@click.option("--json", "as_json", is_flag=True, help="Print the host reports, as one JSON list, and no paths.")
 @click.pass_context
 def pack(
     ctx: click.Context,
@@ -102,11 +102,16 @@ def pack(
     from runner.render.page import WIDTH, as_text  # noqa: PLC0415 - heavy
 
     emphasis, width = _bold if edge.colour(sys.stderr) else str, edge.columns(sys.stderr, WIDTH)
+    reports = []
     for path, report in commands.pack(
         targets, Options(**given), output, keep=not no_cache, progress=Terminal(sys.stderr)
     ):
         click.echo("\n" + as_text(report_page(report), emphasis, width), nl=False, err=True, color=True)
-        click.echo(codec.write_json(report) if as_json else path, nl=not as_json)
+        reports.append(report)
+        if not as_json:
+            click.echo(path)
+    if as_json:
+        click.echo(codec.write_json(reports), nl=False)
 
 
 def _bold(text: str) -> str:

@@ -21,6 +21,7 @@ from runner.render.page import Block, Page, Table, Title, as_text
 from runner.report import Report
 
 WAIT_POLICY = "OMP_WAIT_POLICY"
+KEPT = "finished steps and epochs are kept: the same command goes on from there"
 
 
 def pack(
@@ -34,7 +35,7 @@ def pack(
     with _patient_threads():
         from packager import pipeline  # noqa: PLC0415
 
-    with _cache(keep=keep) as cache:
+    with _cache(progress, keep=keep) as cache:
         order = pipeline.Order(recipe=plan, targets=chosen, output=output, cache=cache, progress=progress)
         for packed in pipeline.pack(order):
             yield packed.path, packed.report
@@ -114,9 +115,13 @@ def _patient_threads() -> Iterator[None]:
 
 
 @contextmanager
-def _cache(*, keep: bool) -> Iterator[Cache]:
+def _cache(progress: Progress, *, keep: bool) -> Iterator[Cache]:
     if keep:
-        yield Cache(folder=default_folder())
+        try:
+            yield Cache(folder=default_folder())
+        except KeyboardInterrupt:
+            progress.say(KEPT)
+            raise
         return
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
         yield Cache(folder=Path(folder))

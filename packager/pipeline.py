@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from torch import nn
 
 from packager import artifacts, data, model, writer
 from packager.artifacts import Built, Workshop
@@ -101,6 +103,10 @@ def pack(order: Order) -> Iterator[Packed]:
         if recipe.model.weights and not (recipe.data.mean and recipe.data.std):
             progress.say(UNTOLD_NORMALISATION)
         step.note = f"{loaded.name}, {sum(p.numel() for p in loaded.module.parameters()):,} parameters"
+    if recipe.train is not None and recipe.train.epochs:
+        # Before an hour of training, not after it.
+        with journal.step("trace"):
+            _trace(loaded.module, splits, recipe)
     bench = Workbench(splits=splits, recipe=recipe, cache=order.cache, progress=progress, journal=journal)
     network = prepare(loaded, bench)
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
@@ -184,6 +190,14 @@ def _checked(built: Built, target: Target, job: Job) -> Answers:
         found = check(artifact.name, artifact.precision, given.logits, evaluation.reference, evaluation.labels)
         step.note = f"signal to noise {found.snr_db:.1f} dB, same answer on {found.agreement:.2%}"
     return given
+
+
+def _trace(module: nn.Module, splits: Splits, recipe: Recipe) -> None:
+    """See that the network, untrained, can be exported at all. Raises StepError with the layer."""
+    from packager.export import onnx  # noqa: PLC0415 - heavy
+
+    example = splits.preprocess.apply(splits.calibration.take(slice(0, 1)))
+    onnx.export(module, torch.from_numpy(example), recipe.export.opset)
 
 
 def _evaluation(network: Network, splits: Splits, folder: Path) -> Evaluation:

@@ -219,7 +219,7 @@ def test_an_artifact_that_answers_wrongly_stops_the_pack_with_its_name_and_figur
     err = capfd.readouterr().err
     assert "error: onnx-only: check int8.onnx: int8.onnx does not answer as the fp32 model does: " in err
     assert "signal to noise -6.0 dB" in err
-    assert "ran before it: data, model, train, reference, onnx-only: fp32.onnx" in err
+    assert "ran before it: data, model, trace, train, reference, onnx-only: fp32.onnx" in err
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -305,6 +305,44 @@ def test_a_network_that_cannot_be_traced_is_refused_with_the_layer(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_cannot_be_traced_is_told_before_the_training(
+    target: Path, few_images: Path, own_cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n"
+        "class Net(nn.Linear):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__(784, num_classes)\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x.flatten(1)) if x.sum() > 1e9 else super().forward(-x.flatten(1))\n",
+        encoding="utf-8",
+    )
+    assert run("--target", target, "--model", f"{tmp_path / 'net.py'}:Net", "--data", few_images, "-o", tmp_path) == 6
+    err = capfd.readouterr().err
+    assert "error: trace: the network cannot be exported to ONNX, in the network itself (Net): " in err
+    assert "ran before it: data, model\n" in err
+    assert not list(own_cache.glob("train/*"))
+
+
+def test_with_json_stdout_is_one_document(
+    job: list[str | Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*job, "--json", "-o", tmp_path) == 0
+    (report,) = json.loads(capfd.readouterr().out)
+    assert report["bundle_name"] == "small_cnn-onnx-only"
+
+
+def test_a_project_on_the_python_path_does_not_hide_our_packages(tmp_path: Path) -> None:
+    for name in ("runner", "models", "targets", "packager"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong one')\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for command in (["pack", "targets"], ["bench-runner", "device"]):
+        program = Path(sys.executable).parent / command[0]
+        done = subprocess.run([program, command[1]], env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ctrl_c_in_the_training_keeps_its_checkpoint_and_the_next_pack_goes_on_from_it(
     target: Path, few_images: Path, own_cache: Path, tmp_path: Path
 ) -> None:
@@ -318,7 +356,7 @@ def test_ctrl_c_in_the_training_keeps_its_checkpoint_and_the_next_pack_goes_on_f
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=120)
     assert first.returncode == 130
-    assert err.endswith("interrupted\n")
+    assert err.endswith("are kept: the same command goes on from there\ninterrupted\n")
     assert list((tmp_path / "out").iterdir()) == []
     (checkpoint,) = own_cache.glob("train/*.part/checkpoint.pt")
     kept = json.loads(torch.load(checkpoint, weights_only=True)["epochs"])

@@ -19,6 +19,9 @@ OURS = ("models", "packager", "runner", "targets")
 
 # Names under which modules of a user's project stand in sys.modules. The next project may have others of that name.
 _users: set[str] = set()
+# The folders of that project at the end of sys.path. They would hide what the next one has as a folder without
+# `__init__.py`.
+_appended: list[str] = []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +57,8 @@ def importing(path: Path) -> Iterator[Imported]:
         yield imported
         files = _files(set(sys.modules) - before, folders)
     # At the end, for what functions of the user's import later; ours and installed packages go first there.
-    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    _appended.extend(folder for folder in folders if folder not in sys.path)
+    sys.path.extend(_appended)
     imported.sources.update((key, file.read_text(encoding="utf-8", errors="replace")) for key, file in files.items())
 
 
@@ -85,6 +89,8 @@ def _in_the_place_of_ours(name: str, folders: Sequence[str]) -> Iterator[None]:
     for user in _users:
         sys.modules.pop(user, None)
     _users.clear()
+    sys.path[:] = [folder for folder in sys.path if folder not in _appended]
+    _appended.clear()
     hidden = {*OURS, name} if name in sys.modules else set(OURS)
     aside = {key: module for key, module in sys.modules.items() if key.partition(".")[0] in hidden}
     before, path, finder = set(sys.modules), sys.path.copy(), _ProjectFinder(folders)

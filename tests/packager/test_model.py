@@ -321,3 +321,20 @@ def test_what_the_users_code_prints_stays_out_of_stdout(tmp_path: Path, capsys: 
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "hello\n"
+
+
+def test_a_project_does_not_hide_the_folders_of_the_next(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one" / "parts.py").write_text("WIDTH = 1\n", encoding="utf-8")
+    (tmp_path / "one" / "net.py").write_text("from parts import WIDTH\n", encoding="utf-8")
+    (tmp_path / "two" / "parts").mkdir()
+    (tmp_path / "two" / "parts" / "sizes.py").write_text("WIDTH = 2\n", encoding="utf-8")
+    (tmp_path / "two" / "net.py").write_text("from parts.sizes import WIDTH\n", encoding="utf-8")
+
+    widths = []
+    for name in ("one", "two"):
+        with project.importing(tmp_path / name / "net.py") as imported:
+            widths.append(imported.module.WIDTH)
+
+    assert widths == [1, 2]

@@ -107,7 +107,22 @@ def _in_the_place_of_ours(name: str, folders: Sequence[str]) -> Iterator[None]:
         for key in [key for key in sys.modules if key.partition(".")[0] in hidden]:
             del sys.modules[key]
         sys.modules.update(aside)
-        _users.update(_files(set(sys.modules) - before, folders))
+        added = set(sys.modules) - before
+        _users.update(_files(added, folders), _bare_folders(added, folders))
+
+
+def _bare_folders(names: set[str], folders: Sequence[str]) -> set[str]:
+    """Return those modules that are folders of the project without `__init__.py`, and so have no file."""
+    return {
+        name
+        for name in names
+        if getattr(sys.modules[name], "__file__", None) is None
+        and any(
+            Path(place).is_relative_to(folder)
+            for place in getattr(sys.modules[name], "__path__", ())
+            for folder in folders
+        )
+    }
 
 
 def _files(names: set[str], folders: Sequence[str]) -> dict[str, Path]:

@@ -142,15 +142,15 @@ def test_the_recipe_of_a_bundle_packs_the_same_bundle_again(
     assert [name for name in one.ranges if one.read(name) != other.read(name)] == [HOST_REPORT]
 
 
+@pytest.mark.usefixtures("own_cache", "short_measuring")
 def test_a_users_own_network_with_weights_is_packed_untrained(
     target: Path,
     few_images: Path,
-    own_cache: Path,
-    short_measuring: None,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert own_cache != short_measuring
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # which the user's project is appended to
     project = tmp_path / "project"
     (project / "models").mkdir(parents=True)
     (project / "models" / "__init__.py").write_text("WIDTH = 4\n", encoding="utf-8")

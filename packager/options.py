@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from packager import bounds
 from packager import recipe as recipes
 from packager.recipe import Augment, Compute, Data, Model, Optimizer, Prune, Quantize, Recipe, Schedule, Train
 from runner.errors import UsageError
@@ -58,7 +59,7 @@ def resolve(options: Options) -> Recipe:
             threads=_given(options.threads, base.measure.threads),
         ),
     )
-    if problems := recipes.contradictions(resolved):
+    if problems := bounds.contradictions(resolved):
         raise UsageError("\n".join(problems))
     return resolved
 

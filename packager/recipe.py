@@ -1,22 +1,28 @@
 """What to do to a model. A table that is absent is a step that is not run."""
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from runner import codec
 from runner.errors import UsageError
-from runner.manifest import Json
+from runner.manifest import Candidate, Json
 from runner.report import Effort
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "plateau"]
 Augment = Literal["none", "flip", "shift", "shift-flip"]
-PruneMethod = Literal["l1"]
-QuantizeMethod = Literal["static", "dynamic"]
+PruneMethod = Literal["l1", "l1-global", "random", "2:4", "channels"]
+Share = Literal["channels", "macs", "parameters"]
+Importance = Literal["l1", "l2", "batch-norm", "taylor", "random"]
+PruneSchedule = Literal["one-shot", "linear", "cubic"]
+QuantizeMethod = Literal["static", "dynamic", "weight-only"]
+TorchTechnique = Literal["fx", "eager"]
+OnnxTechnique = Literal["onnxruntime", "pt2e"]
+OnnxOperators = Literal["qdq", "qoperator"]
+Ranges = Literal["min-max", "moving-average", "entropy", "percentile", "mse"]
 Compute = Literal["auto", "cpu", "cuda"]
+Arithmetic = Literal["auto", "fp32", "bf16", "fp16"]
 LARGEST_SEED = (1 << 63) - 1
 SMALLEST_SIDE = 8
 """Of an image, in pixels: the least that a network can use."""
@@ -67,16 +73,50 @@ class Train:
     augment: Augment = "flip"
     """Mirror images, and random shifts of up to an eighth of the image: for digits and letters take `shift`."""
     compute: Compute = "auto"
+    arithmetic: Arithmetic = "auto"
+    """Half precision in the products of a training; by default where the device gains by it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prune:
-    """Weights set to zero, and the training after it that lets the others adapt."""
+    """What goes from the network, and the training after it that lets the rest adapt."""
 
     method: PruneMethod = "l1"
+    """Weights set to zero by size within each layer, by size over all layers, at random, or two of every four; or
+    whole channels taken out, which alone makes the network smaller and faster as it is."""
     amount: float = 0.5
+    """The share that goes, 0 to 1; `2:4` has its own."""
+    of: Share = "channels"
+    """What `amount` is a share of, for `channels`: it then goes on until so much of this has gone."""
+    importance: Importance = "l1"
+    """By what channels are ranked, for `channels`."""
+    across_layers: bool = False
+    """Rank the channels of all layers together, instead of taking the same share of each."""
+    round_to: int = 8
+    """Layers keep a multiple of so many channels, which is what kernels are made for."""
+    amounts: dict[str, float] = field(default_factory=dict)
+    """Pattern of layers' names -> the share of channels that goes there, in place of `amount`."""
+    keep: tuple[str, ...] = ()
+    """Patterns of the names of layers that are left alone, such as `stack1.*`."""
+    schedule: PruneSchedule = "one-shot"
+    """How the amount grows over the steps."""
+    steps: int = 1
+    """With fine-tuning after each."""
     fine_tune_epochs: int = 2
+    """Over all steps."""
     fine_tune_learning_rate: float = 0.001
+    distil: float = 0.5
+    """How much of the loss of fine-tuning is the unpruned network's answers, 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Qat:
+    """Training on with the rounding of int8 in the network, so that its weights learn to bear it."""
+
+    epochs: int = 2
+    learning_rate: float = 0.0005
+    distil: float = 0.5
+    """How much of the loss is the answers of the network in fp32, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +124,53 @@ class Quantize:
     """How the int8 artifacts are made."""
 
     method: QuantizeMethod = "static"
+    torch: TorchTechnique = "fx"
+    """What makes static int8 TorchScript."""
+    onnx: OnnxTechnique = "onnxruntime"
+    """What makes static int8 ONNX."""
+    operators: OnnxOperators = "qdq"
+    """How ONNX Runtime's own technique writes an integer layer: between two conversions, or as one operator."""
+    ranges: Ranges = "min-max"
+    """How the range of each activation follows from what calibration saw of it."""
+    percentile: float = 99.99
+    """For `ranges = "percentile"`."""
+    per_channel: bool | None = None
+    """One scale per output channel of a weight, or one per tensor; by default as the target has it."""
+    symmetric: bool = False
+    """Activations around zero, without a zero point."""
+    equalize: bool = False
+    """Even out the ranges of neighbouring layers' channels first, which depthwise networks need."""
+    correct_bias: bool = False
+    """Take back, in each layer's bias, the shift that rounding its weights brings."""
+    keep_fp32: tuple[str, ...] = ()
+    """Patterns of the names of layers that are not quantized."""
+    sensitivity: bool = False
+    """Quantize one layer at a time, and show which of them harm the answers most."""
+    qat: Qat | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """Another way to compress the same trained network, whose artifacts stand beside the others in one bundle."""
+
+    name: str
+    """Stands before the names of its artifacts: `pruned` makes `pruned-int8.onnx`."""
+    title: str = ""
+    """What tables call it; by default the artifact's name."""
+    prune: Prune | None = None
+    quantize: Quantize | None = None
+    artifacts: tuple[str, ...]
+    """Such as `int8.onnx`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """How much accuracy compression may cost, and what may be tried to stay within it."""
+
+    max_drop: float
+    """Of top-1, in points of a hundred, against the trained network in fp32."""
+    qat: Qat = Qat()
+    """The last try."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,12 +193,20 @@ class Measure:
 class Recipe:
     """Everything that decides what is in a bundle, but for the target."""
 
+    title: str = ""
+    """What its table is called, where it is one of those to be reproduced."""
     seed: int = 0
     model: Model = Model()
+    models: tuple[str, ...] = ()
+    """Pack each of these in place of `model.name`, a bundle each."""
     data: Data = Data()
     train: Train | None = None
     prune: Prune | None = None
     quantize: Quantize | None = None
+    candidates: tuple[str, ...] = ()
+    """The artifacts to make, such as `int8.onnx`; by default those of the target."""
+    variants: tuple[Variant, ...] = ()
+    budget: Budget | None = None
     export: Export = Export()
     measure: Measure = Measure()
 
@@ -126,45 +221,6 @@ def load(path: Path) -> Recipe:
         raise UsageError("is not a text file", where=str(path)) from None
     except codec.InvalidDocumentError as error:
         raise UsageError(str(error), where=str(path), advice="see `pack --help` and the README's recipe") from None
-
-
-def contradictions(recipe: Recipe) -> list[str]:
-    """Return what no pack could do, each as `key: what is wrong`: told before a minute is spent on it."""
-    return [f"{key}: expected {expected}, got {value}" for key, value, expected, holds in _bounds(recipe) if not holds]
-
-
-def _bounds(recipe: Recipe) -> Iterator[tuple[str, float, str, bool]]:
-    """Yield, for each number that has bounds, its key, its value, the bounds in words, and whether they hold."""
-    seed, opset, threads = recipe.seed, recipe.export.opset, recipe.measure.threads
-    yield "seed", seed, f"0 to {LARGEST_SEED}", 0 <= seed <= LARGEST_SEED
-    yield from _data_bounds(recipe.data)
-    if train := recipe.train:
-        yield "train.epochs", train.epochs, "0 or more", train.epochs >= 0
-        yield "train.batch_size", train.batch_size, "2 or more", train.batch_size >= 2
-        yield "train.learning_rate", train.learning_rate, "above 0", 0 < train.learning_rate < math.inf
-        yield "train.weight_decay", train.weight_decay, "0 or more", 0 <= train.weight_decay < math.inf
-        smoothing = train.label_smoothing
-        yield "train.label_smoothing", smoothing, "0 or more and below 1", 0 <= smoothing < 1
-    if prune := recipe.prune:
-        yield "prune.amount", prune.amount, "above 0 and below 1", 0 < prune.amount < 1
-        yield "prune.fine_tune_epochs", prune.fine_tune_epochs, "0 or more", prune.fine_tune_epochs >= 0
-        rate = prune.fine_tune_learning_rate
-        yield "prune.fine_tune_learning_rate", rate, "above 0", 0 < rate < math.inf
-    yield "export.opset", opset, "18 to 23", 18 <= opset <= 23
-    if threads is not None:
-        yield "measure.threads", threads, f"1 to {MOST_THREADS}", 1 <= threads <= MOST_THREADS
-
-
-def _data_bounds(data: Data) -> Iterator[tuple[str, float, str, bool]]:
-    if data.image_size is not None:
-        yield "data.image_size", data.image_size, f"at least {SMALLEST_SIDE}", data.image_size >= SMALLEST_SIDE
-    yield "data.validation", data.validation, "a share between 0 and 1", 0 < data.validation < 1
-    yield "data.calibration_samples", data.calibration_samples, "at least 1", data.calibration_samples >= 1
-    yield "data.evaluation_samples", data.evaluation_samples, "at least 1", data.evaluation_samples >= 1
-    for value in data.mean or ():
-        yield "data.mean", value, "a finite number", math.isfinite(value)
-    for value in data.std or ():
-        yield "data.std", value, "above 0", 0 < value < math.inf
 
 
 def described(recipe: Recipe) -> str:

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from packager import recipe
+from packager import distillation, recipe
 from packager.augment import augment
 from packager.checkpoint import Scheduler, State, copied, resume, save
 from packager.data import Samples, Splits
+from packager.distillation import Teacher
+from packager.mixed_precision import mixed_precision
 from runner.errors import StepError
 from runner.manifest import Preprocess
 from runner.progress import Advance, Progress
@@ -27,6 +29,7 @@ EVALUATION_BATCH = 256
 LOWER_RATE: dict[Stage, str] = {
     "train": "a lower learning rate: --learning-rate, or `learning_rate` in the recipe's [train]",
     "prune": "a lower learning rate: `fine_tune_learning_rate` in the recipe's [prune]",
+    "qat": "a lower learning rate: `learning_rate` in the recipe's [quantize.qat]",
 }
 
 
@@ -48,6 +51,8 @@ class Job:
     stage: Stage = "train"
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """Parameter name -> 0 and 1: weights that stay zero."""
+    teacher: Teacher | None = None
+    """Whose answers the network shall learn as well; in eval mode, on the CPU."""
     checkpoint: Path | None = None
     """Where the state after each epoch is kept, and taken up again."""
 
@@ -200,16 +205,20 @@ def _run_epoch(state: State, job: Job, epoch: int, advance: Advance) -> None:
 def _train_epoch(state: State, job: Job, epoch: int, advance: Advance) -> tuple[float, float]:
     """Run over the training samples once, and return the mean loss and the accuracy on the way."""
     device = next(state.module.parameters()).device
+    precision = mixed_precision(job.plan.arithmetic, device)
     parameters = dict(state.module.named_parameters())
     masked = [(parameters[name], mask.to(device)) for name, mask in job.masks.items()]
+    teacher = _on(device, state.layout, job.teacher)
     state.module.train()
     losses, hits, count = 0.0, 0, 0
-    for inputs, labels in _batches(job, epoch):
-        answers = state.module(inputs.to(device, memory_format=state.layout))
-        loss = functional.cross_entropy(answers, labels.to(device), label_smoothing=job.plan.label_smoothing)
-        state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it so
-        state.optimizer.step()
+    for batch, labels in _batches(job, epoch):
+        inputs = batch.to(device, memory_format=state.layout)
+        with precision.autocast():
+            answers = state.module(inputs)
+            loss = functional.cross_entropy(answers, labels.to(device), label_smoothing=job.plan.label_smoothing)
+            if teacher is not None:
+                loss = distillation.loss(answers, inputs, loss, teacher)
+        precision.step(loss, state.optimizer)
         _keep_pruned(masked)
         if isinstance(state.scheduler, torch.optim.lr_scheduler.OneCycleLR):
             state.scheduler.step()
@@ -218,6 +227,13 @@ def _train_epoch(state: State, job: Job, epoch: int, advance: Advance) -> tuple[
         count += len(labels)
         advance(note=f"epoch {epoch + 1} loss {losses / count:.3f}")
     return losses / count, hits / count
+
+
+def _on(device: torch.device, layout: torch.memory_format, teacher: Teacher | None) -> Teacher | None:
+    if teacher is None:
+        return None
+    module = copy.deepcopy(teacher.module).eval().to(device).to(memory_format=layout)
+    return replace(teacher, module=module)
 
 
 def _batches(job: Job, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -14,7 +14,7 @@ SCHEMA = "1.0"
 Level = Literal["note", "caveat", "invalid"]
 Status = Literal["valid", "caveats", "invalid"]
 Effort = Literal["quick", "standard", "rigorous"]
-Stage = Literal["train", "prune"]
+Stage = Literal["train", "prune", "qat"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

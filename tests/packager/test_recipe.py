@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packager import recipe
+from packager import bounds, recipe
 from packager.recipe import Data, Export, Measure, Model, Prune, Quantize, Recipe, Train
 from runner import codec
 from runner.errors import UsageError
@@ -192,7 +192,7 @@ NAN = float("nan")
     ],
 )
 def test_a_number_beyond_its_bounds_is_told_by_its_key(key: str, value: float, expected: str) -> None:
-    assert recipe.contradictions(changed(key, value)) == [f"{key}: expected {expected}, got {value}"]
+    assert bounds.contradictions(changed(key, value)) == [f"{key}: expected {expected}, got {value}"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_number_beyond_its_bounds_is_told_by_its_key(key: str, value: float, e
     ],
 )
 def test_a_number_at_its_bounds_is_taken(key: str, value: float | None) -> None:
-    assert recipe.contradictions(changed(key, value)) == []
+    assert bounds.contradictions(changed(key, value)) == []
 
 
 def changed(key: str, value: float | None) -> Recipe:
@@ -231,7 +231,7 @@ def changed(key: str, value: float | None) -> Recipe:
 
 def test_a_normalisation_that_cannot_be_computed_with_is_told() -> None:
     wrong = replace(WHOLE, data=Data(mean=(0.5, NAN), std=(0.0, 1.0, float("inf"))))
-    assert recipe.contradictions(wrong) == [
+    assert bounds.contradictions(wrong) == [
         "data.mean: expected a finite number, got nan",
         "data.std: expected above 0, got 0.0",
         "data.std: expected above 0, got inf",
@@ -240,7 +240,7 @@ def test_a_normalisation_that_cannot_be_computed_with_is_told() -> None:
 
 def test_every_number_out_of_bounds_is_told_at_once() -> None:
     wrong = replace(WHOLE, seed=-1, train=Train(epochs=-1), prune=Prune(amount=2.0))
-    assert recipe.contradictions(wrong) == [
+    assert bounds.contradictions(wrong) == [
         "seed: expected 0 to 9223372036854775807, got -1",
         "train.epochs: expected 0 or more, got -1",
         "prune.amount: expected above 0 and below 1, got 2.0",
@@ -248,7 +248,7 @@ def test_every_number_out_of_bounds_is_told_at_once() -> None:
 
 
 def test_steps_that_are_not_run_are_not_held() -> None:
-    assert recipe.contradictions(Recipe()) == []
+    assert bounds.contradictions(Recipe()) == []
 
 
 def test_the_toml_leaves_out_what_is_not_set() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from runner.report import Epoch
+from runner.packing import Epoch
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from runner.edge import DEBUG
 from runner.errors import EdgepackError, StepError
 from runner.progress import Progress
-from runner.report import StepRecord
+from runner.packing import StepRecord
 
 
 class Journal:

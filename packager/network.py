@@ -1,35 +1,49 @@
-"""From a model to the network that is packed: trained, pruned, or as it came."""
+"""From a model to the networks that are packed: trained, pruned, or as it came."""
 
 import copy
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from packager import recipe
 from packager.cache import Cache, Found
 from packager.data import Splits
+from packager.distillation import Teacher
 from packager.journal import Journal
 from packager.model import LoadedModel
-from packager.prune import TECHNIQUES
+from packager.onnx_model import OnnxModel
+from packager.prune import Evidence, Pruned
+from packager.prune.schedule import stages
+from packager.prune.techniques import technique
+from packager.quantize.calibration import STRIDE
 from packager.train import Job, train
 from runner import codec
+from runner.packing import Epoch
 from runner.progress import Progress
-from runner.report import Epoch
 
 WEIGHTS, EPOCHS, CHECKPOINT = "weights.safetensors", "epochs.json", "checkpoint.pt"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Network:
     """A network with its weights, and how it came to them."""
 
-    module: nn.Module
+    model: nn.Module | OnnxModel
     key: str
     """What stands for it, weights included, in the cache."""
     epochs: tuple[Epoch, ...] = ()
+
+    @property
+    def module(self) -> nn.Module:
+        """The network as PyTorch has it. Raises StepError where it exists only as an ONNX file."""
+        if isinstance(self.model, OnnxModel):
+            raise self.model.no_module()
+        return self.model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,59 +56,88 @@ class Workbench:
     progress: Progress
     journal: Journal
 
+    @property
+    def example(self) -> Tensor:
+        """One calibration sample as the network sees it."""
+        return torch.from_numpy(self.splits.preprocess.apply(self.splits.calibration.take(slice(0, 1))))
 
-def prepare(loaded: LoadedModel, bench: Workbench) -> Network:
-    """Take the network through the steps that the recipe names."""
-    network = Network(module=loaded.module, key=loaded.sha256)
-    plan = bench.recipe
-    if plan.train is not None and plan.train.epochs:
-        network = _trained(network, plan.train, bench)
-    if plan.prune is not None:
-        network = _pruned(network, plan.prune, bench)
-    return network
+    def tuning(self, epochs: int, learning_rate: float) -> recipe.Train:
+        """Return the recipe's plan of training, for so much more of it."""
+        return replace(self.recipe.train or recipe.Train(), epochs=epochs, learning_rate=learning_rate)
 
 
-def _trained(network: Network, plan: recipe.Train, bench: Workbench) -> Network:
+def trained(loaded: LoadedModel, bench: Workbench) -> Network:
+    """Return the model, trained if the recipe says so."""
+    network = Network(model=loaded.model, key=loaded.sha256)
+    plan = bench.recipe.train
+    if plan is None or not plan.epochs:
+        return network
     job = Job(plan=plan, splits=bench.splits, seed=bench.recipe.seed)
     with bench.journal.step("train") as step:
-        network, step.cached = _run(network, job, bench)
-        step.note = _best(network.epochs)
+        network, step.cached = run(network, job, bench)
+        step.note = best(network.epochs)
     return network
 
 
-def _pruned(network: Network, plan: recipe.Prune, bench: Workbench) -> Network:
-    """Set weights to zero, and train on with those at zero."""
-    base = bench.recipe.train or recipe.Train()
-    tuning = replace(base, epochs=plan.fine_tune_epochs, learning_rate=plan.fine_tune_learning_rate)
+def pruned(network: Network, plan: recipe.Prune, bench: Workbench) -> Network:
+    """Return what a plan leaves of a trained network, after the fine-tuning that follows each of its stages."""
+    teacher = Teacher(module=network.module, weight=plan.distil) if plan.distil else None
+    evidence = Evidence(
+        example=bench.example, batches=lambda: _labelled(bench.splits), seed=bench.recipe.seed
+    )
+    prune, steps, epochs = technique(plan.method), stages(plan), []
     with bench.journal.step("prune") as step:
-        masks = TECHNIQUES[plan.method](network.module, plan)
-        job = Job(plan=tuning, splits=bench.splits, seed=bench.recipe.seed, stage="prune", masks=masks)
-        before = network.epochs
-        network, step.cached = _run(_masked(network, plan, job), job, bench)
-        step.note = f"{plan.amount:.0%} of the weights are zero; {_best(network.epochs)}"
-    return replace(network, epochs=(*before, *network.epochs))
+        step.cached = True
+        for number, stage in enumerate(steps):
+            left = prune(network.module, plan, stage, evidence)
+            tuning = bench.tuning(_share(plan.fine_tune_epochs, number, len(steps)), plan.fine_tune_learning_rate)
+            job = Job(
+                plan=tuning, splits=bench.splits, seed=bench.recipe.seed, stage="prune", masks=left.masks, teacher=teacher
+            )
+            network, cached = run(_keyed(network, left, plan, number), job, bench)
+            epochs += network.epochs
+            step.cached &= cached
+        step.note = f"{plan.method} {plan.amount:.0%}; {best(tuple(epochs))}"
+    return replace(network, epochs=tuple(epochs))
 
 
-def _masked(network: Network, plan: recipe.Prune, job: Job) -> Network:
-    module = copy.deepcopy(network.module)
-    parameters: dict[str, Tensor] = dict(module.named_parameters())
-    for name, mask in job.masks.items():
-        parameters[name].data.mul_(mask)
-    key = codec.digest([network.key, codec.unstructure(plan)])
-    return Network(module=module, key=key)
-
-
-def _run(network: Network, job: Job, bench: Workbench) -> tuple[Network, bool]:
+def run(network: Network, job: Job, bench: Workbench) -> tuple[Network, bool]:
     """Return the network after a training, and whether that was found in the cache."""
 
     def make(folder: Path) -> None:
-        trained = train(network.module, replace(job, checkpoint=folder / CHECKPOINT), bench.progress)
-        save_model(trained.module, str(folder / WEIGHTS))
-        (folder / EPOCHS).write_text(json.dumps(codec.unstructure(trained.epochs)), encoding="utf-8")
+        after = train(network.module, replace(job, checkpoint=folder / CHECKPOINT), bench.progress)
+        save_model(after.module, str(folder / WEIGHTS))
+        (folder / EPOCHS).write_text(json.dumps(codec.unstructure(after.epochs)), encoding="utf-8")
         (folder / CHECKPOINT).unlink(missing_ok=True)
 
     found = bench.cache.made(job.stage, _inputs(network, job), make)
     return _load(network.module, found), found.cached
+
+
+def best(epochs: tuple[Epoch, ...]) -> str:
+    """Return how a training went, in a few words."""
+    if not epochs:
+        return "no fine-tuning"
+    top = max(epochs, key=lambda epoch: epoch.validation_accuracy)
+    return f"validation top-1 {top.validation_accuracy:.2%} after epoch {top.epoch} of {len(epochs)}"
+
+
+def _share(epochs: int, number: int, steps: int) -> int:
+    """Return how many of the epochs follow a step: equally many, and the rest after the last."""
+    return epochs // steps + (epochs % steps if number == steps - 1 else 0)
+
+
+def _keyed(network: Network, left: Pruned, plan: recipe.Prune, number: int) -> Network:
+    key = codec.digest([network.key, codec.unstructure(plan), number])
+    return Network(model=left.module, key=key)
+
+
+def _labelled(splits: Splits) -> Iterator[tuple[Tensor, Tensor]]:
+    samples = splits.calibration
+    for first in range(0, len(samples), STRIDE):
+        chosen = slice(first, first + STRIDE)
+        prepared = splits.preprocess.apply(samples.take(chosen))
+        yield torch.from_numpy(prepared), torch.from_numpy(samples.labels[chosen])
 
 
 def _inputs(network: Network, job: Job) -> dict[str, object]:
@@ -103,6 +146,7 @@ def _inputs(network: Network, job: Job) -> dict[str, object]:
         "plan": codec.unstructure(job.plan),
         "data": job.splits.sha256,
         "seed": job.seed,
+        "distil": job.teacher.weight if job.teacher else 0,
     }
 
 
@@ -110,11 +154,4 @@ def _load(module: nn.Module, found: Found) -> Network:
     module = copy.deepcopy(module)
     load_model(module, str(found.folder / WEIGHTS))
     epochs = codec.read_json(tuple[Epoch, ...], (found.folder / EPOCHS).read_bytes())
-    return Network(module=module.eval(), key=found.key, epochs=epochs)
-
-
-def _best(epochs: tuple[Epoch, ...]) -> str:
-    if not epochs:
-        return "no fine-tuning"
-    best = max(epochs, key=lambda epoch: epoch.validation_accuracy)
-    return f"validation top-1 {best.validation_accuracy:.2%} after epoch {best.epoch} of {len(epochs)}"
+    return Network(model=module.eval(), key=found.key, epochs=epochs)

@@ -23,7 +23,7 @@ from packager.mixed_precision import mixed_precision
 from runner.errors import StepError
 from runner.manifest import Preprocess
 from runner.progress import Advance, Progress
-from runner.report import Epoch, Stage
+from runner.packing import Epoch, Stage
 
 EVALUATION_BATCH = 256
 LOWER_RATE: dict[Stage, str] = {

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights"]
 Format = Literal["onnx", "torchscript"]
 Machine = Literal["x86_64", "aarch64"]
 Device = Literal["cpu", "cuda"]
@@ -83,6 +83,8 @@ class Artifact:
     """One runnable file of a bundle."""
 
     name: str
+    title: str = ""
+    """What tables call it, where that is not its name."""
     path: str
     """Its entry in the bundle."""
     precision: Precision
@@ -97,6 +99,15 @@ class Artifact:
     """Whether it takes any number of samples at once, or one."""
     made_with: dict[str, str]
     """Versions of the packages that made it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOut:
+    """An artifact that was asked for, and why it is not there."""
+
+    name: str
+    what: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,6 +149,7 @@ class Manifest:
     samples: int
     """How many samples the evaluation set has."""
     artifacts: tuple[Artifact, ...]
+    left_out: tuple[LeftOut, ...] = ()
     provenance: Provenance
     entries: tuple[Entry, ...]
     """Every file of the bundle but the manifest and the host report."""

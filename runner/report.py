@@ -7,14 +7,15 @@ from typing import Literal
 
 from runner import codec
 from runner.errors import ReportError
+from runner.interval import Interval
 from runner.manifest import Device, Engine, Format, Precision
+from runner.packing import Packing
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 
 Level = Literal["note", "caveat", "invalid"]
 Status = Literal["valid", "caveats", "invalid"]
 Effort = Literal["quick", "standard", "rigorous"]
-Stage = Literal["train", "prune", "qat"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,17 +27,6 @@ class Reason:
     level: Level
     detail: str
     advice: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
-    """A confidence interval."""
-
-    low: float
-    high: float
-    confidence: float
-    """The coverage that the method reaches here, as a fraction."""
-    method: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +125,8 @@ class ArtifactReport:
     """What was measured of one artifact. A part that is None has its reason in `reasons`."""
 
     name: str
+    title: str = ""
+    """What tables call it, where that is not its name."""
     precision: Precision
     format: Format
     sha256: str
@@ -208,37 +200,6 @@ class Settings:
     threads: int
     batch: int = 1
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
-    """One epoch of training or fine-tuning. Losses are means, accuracies fractions."""
-
-    stage: Stage
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-    duration_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepRecord:
-    """One step of `pack`: how long it took, and whether it was run or found in the cache."""
-
-    step: str
-    duration_s: float
-    cached: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Packing:
-    """What only the host knows: how the artifacts came to be."""
-
-    epochs: tuple[Epoch, ...]
-    steps: tuple[StepRecord, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from statistics import NormalDist
 
-from runner.report import Interval
+from runner.interval import Interval
 
 P95_LEAST_SAMPLES = 59
 """The least n with 0.95**n < 0.05: below it, not even the largest sample is a 95 % bound of the 95th percentile."""
@@ -62,6 +63,24 @@ def _innermost_rank(counts: Iterable[int], total: int, confidence: float) -> tup
             break
         best = (rank, coverage)
     return best
+
+
+def paired_difference(first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95) -> Interval:
+    """Return the interval of the share that is true in `first` less the share in `second`, of the same samples.
+
+    The adjusted Wald interval of Bonett and Price, "Adjusted Wald Confidence Interval for a Difference of Binomial
+    Proportions Based on Paired Data", Journal of Educational and Behavioral Statistics 37 (2012).
+    Raises ValueError without samples, or where the two are not of one length.
+    """
+    n = len(first)
+    if not n or len(second) != n:
+        raise ValueError(f"no difference of {n} and {len(second)} samples")
+    only_first = (sum(a and not b for a, b in zip(first, second, strict=True)) + 1) / (n + 2)
+    only_second = (sum(b and not a for a, b in zip(first, second, strict=True)) + 1) / (n + 2)
+    difference = only_first - only_second
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt((only_first + only_second - difference**2) / (n + 2))
+    low, high = max(-1.0, difference - reach), min(1.0, difference + reach)
+    return Interval(low=low, high=high, confidence=confidence, method="Bonett-Price")
 
 
 def hodges_lehmann_ratio(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from runner import report
+from runner import packing, report
 from runner.manifest import Format, Precision
 from runner.measure import latency
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Process, Reason, Report
@@ -200,7 +200,7 @@ def complete() -> Report:
     sensors = DeviceState(
         load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01
     )
-    epoch = report.Epoch(
+    epoch = packing.Epoch(
         stage="train",
         epoch=1,
         learning_rate=0.004,
@@ -210,7 +210,7 @@ def complete() -> Report:
         validation_accuracy=0.85,
         duration_s=2.5,
     )
-    step = report.StepRecord(step="train", duration_s=2.5, cached=False)
+    step = packing.StepRecord(step="train", duration_s=2.5, cached=False)
     return report.seal(
         replace(
             host(),
@@ -222,6 +222,6 @@ def complete() -> Report:
             artifacts=(ran, artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
             fastest="int8.torchscript",
             reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
-            packing=report.Packing(epochs=(epoch,), steps=(step,)),
+            packing=packing.Packing(epochs=(epoch,), steps=(step,)),
         )
     )

@@ -20,7 +20,8 @@ from runner.compare.comparison import (
     Word,
 )
 from runner.errors import ReportError
-from runner.report import ArtifactReport, DeviceFacts, Interval, Latency, Reason, Report
+from runner.interval import Interval
+from runner.report import ArtifactReport, DeviceFacts, Latency, Reason, Report
 
 MARGIN = 0.02
 """A change of latency on one device that is smaller is of no interest, however sure it is."""

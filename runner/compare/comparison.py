@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.report import Effort, Interval, Reason, Status
+from runner.interval import Interval
+from runner.report import Effort, Reason, Status
 
 SCHEMA = "1.0"
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from runner.compare.comparison import ArtifactComparison, Judgement, Limit, Limits, Missing, Verdict
-from runner.report import Interval, Reason
+from runner.interval import Interval
+from runner.report import Reason
 
 
 def judge(artifacts: Iterable[ArtifactComparison], missing: Iterable[Missing], limits: Limits) -> Iterator[Verdict]:

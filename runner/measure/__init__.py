@@ -19,8 +19,9 @@ from runner.measure.answers import Answers, Evaluation, Subject, answers, load_e
 from runner.measure.latency import PLANS, Plan, changed_answers
 from runner.measure.trial import Trial, fastest
 from runner.measure.workers import WORKERS, Workers
+from runner.packing import Packing
 from runner.progress import Progress, Silent
-from runner.report import DeviceFacts, DeviceState, Effort, Packing, Reason, Report, Settings, seal
+from runner.report import DeviceFacts, DeviceState, Effort, Reason, Report, Settings, seal
 from runner.worker import Timing
 
 MOST_FAILURES = 3

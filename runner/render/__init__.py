@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from runner.packing import Packing
 from runner.render import units
 from runner.render.page import Block, Listing, Page, Table, Title, drop_empty_columns
 from runner.render.units import NONE, Scale
-from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Packing, Reason, Report
+from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report
 
 LONGEST_STEPS = 3
 STATUS = {

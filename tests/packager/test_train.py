@@ -18,7 +18,7 @@ from packager.train import Job, Trained, compute_device, evaluate, logits, train
 from runner.errors import StepError
 from runner.manifest import Preprocess
 from runner.progress import Silent
-from runner.report import Epoch, Stage
+from runner.packing import Epoch, Stage
 from tests.fakes import InterruptingProgress, RecordingProgress
 
 PLAN = recipe.Train(epochs=3, batch_size=40, compute="cpu")

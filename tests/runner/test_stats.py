@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as reference
 
 from runner import stats
-from runner.report import Interval
+from runner.interval import Interval
 
 
 def sample(rng: random.Random, size: int) -> list[float]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from runner import verify
-from runner.report import Accuracy, ArtifactReport, Interval, Latency, Process, Report
+from runner.interval import Interval
+from runner.report import Accuracy, ArtifactReport, Latency, Process, Report
 from tests import reports
 
 

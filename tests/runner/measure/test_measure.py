@@ -13,7 +13,8 @@ from runner.manifest import Artifact, Target
 from runner.measure import Bench, Host, run
 from runner.measure.answers import Answers, Subject, answers
 from runner.measure.latency import Plan
-from runner.report import DeviceFacts, DeviceState, Packing, Report, Runtime, RuntimeFacts, Settings, read
+from runner.packing import Packing
+from runner.report import DeviceFacts, DeviceState, Report, Runtime, RuntimeFacts, Settings, read
 from runner.worker import ArrayLocation
 from tests import bundles, networks, reports
 from tests.fakes import FakeWorkers, RecordingProgress, Script

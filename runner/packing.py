@@ -1,0 +1,107 @@
+"""What only the host knows of a bundle: how its artifacts came to be, and what was tried on the way."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from runner.interval import Interval
+from runner.manifest import LeftOut
+
+Stage = Literal["train", "prune", "qat"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One epoch of training or fine-tuning. Losses are means, accuracies fractions."""
+
+    stage: Stage
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRecord:
+    """One step of `pack`: how long it took, and whether it was run or found in the cache."""
+
+    step: str
+    duration_s: float
+    cached: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkFacts:
+    """A network that artifacts were made from."""
+
+    name: str
+    """Of its fp32 ONNX artifact, such as `unpruned-fp32.onnx`."""
+    parameters: int
+    nonzero: int
+    """Parameters that are not zero."""
+    macs: int
+    """Multiply-accumulates for one sample."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerDamage:
+    """What it does to the answers that one layer alone is quantized."""
+
+    layer: str
+    snr_db: float | None
+    """Signal to noise of the logits against those in fp32; None where they are equal."""
+    changed: float
+    """Share of samples that are answered otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drop:
+    """By how much top-1 is lower than that of the trained network in fp32, on the same samples."""
+
+    samples: int
+    top1: float
+    drop: float
+    """A fraction; negative where it is higher."""
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Try:
+    """One way of making an artifact, held against the budget on the validation split."""
+
+    what: str
+    validation: Drop | None
+    """None where it could not be made or run."""
+    failure: str = ""
+    holds: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetRecord:
+    """How an artifact came to hold the accuracy budget, or did not."""
+
+    artifact: str
+    max_drop: float
+    """A fraction."""
+    tries: tuple[Try, ...]
+    chosen: str
+    evaluation: Drop
+    """Looked at once, for the try that was chosen."""
+    holds: bool
+    """On both splits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packing:
+    """How the artifacts of a bundle came to be."""
+
+    epochs: tuple[Epoch, ...]
+    steps: tuple[StepRecord, ...]
+    networks: tuple[NetworkFacts, ...] = ()
+    """Where there is more than one: what was pruned beside what was not."""
+    sensitivity: tuple[LayerDamage, ...] = ()
+    """Worst first; empty where it was not asked for."""
+    budgets: tuple[BudgetRecord, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from runner import __version__, edge
-from runner.errors import UsageError, nearest
+from runner.errors import LIMIT_MISSED, UsageError, nearest
 from runner.terminal import Terminal
 
 PATH = click.Path(path_type=Path)
@@ -24,6 +24,19 @@ class Numbers(click.ParamType[tuple[float, ...]]):
             return tuple(float(number) for number in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} are no numbers: write 0.5, or 0.485,0.456,0.406", param, ctx)
+
+
+class Words(click.ParamType[tuple[str, ...]]):
+    """Names such as `int8.onnx,fp32.onnx`."""
+
+    name = "X,X"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the names between the commas."""
+        words = tuple(word.strip() for word in str(value).split(","))
+        if not all(words):
+            self.fail(f"{value!r} has nothing between two commas", param, ctx)
+        return words
 
 
 class Group(click.Group):
@@ -48,10 +61,12 @@ class Group(click.Group):
 @click.group(cls=Group, invoke_without_command=True)
 @click.version_option(__version__, prog_name="pack")
 @click.option("--target", "targets", multiple=True, metavar="NAME|FILE.toml", help="What to pack for; may be repeated.")
-@click.option("--recipe", type=PATH, metavar="FILE.toml", help="What to do; the options below are laid over it.")
-@click.option("--model", metavar="NAME|FILE.py:CALLABLE", help="The network.  [default: wide_cnn]")
+@click.option("--recipe", metavar="NAME|FILE.toml", help="What to do; the options below are laid over it.")
+@click.option("--model", metavar="NAME|FILE.py:CALLABLE|FILE.onnx", help="The network.  [default: wide_cnn]")
 @click.option(
-    "--weights", metavar="FILE", help="Its weights (.pth, .pt, .safetensors); no training then, unless asked."
+    "--weights",
+    metavar="FILE|pretrained",
+    help="Its weights (.pth, .pt, .safetensors), or those that come with edgepack; no training then, unless asked.",
 )
 @click.option("--data", metavar="NAME|DIR|FILE.npz", help="The images.  [default: embedded]")
 @click.option("--data-dir", metavar="DIR", help="Where named data sets are found, or downloaded to.")
@@ -65,23 +80,42 @@ class Group(click.Group):
 @click.option("--schedule", type=click.Choice(["one-cycle", "plateau"]), help="[default: one-cycle]")
 @click.option("--augment", type=click.Choice(["none", "flip", "shift", "shift-flip"]), help="[default: flip]")
 @click.option("--compute", type=click.Choice(["auto", "cpu", "cuda"]), help="What to train on.  [default: auto]")
-@click.option("--prune", type=float, metavar="X", help="Share of the weights set to zero; 0 for none.")
-@click.option("--quantize", type=click.Choice(["static", "dynamic", "none"]), help="[default: static]")
+@click.option("--prune", type=float, metavar="X", help="Share that goes; 0 for none.")
+@click.option(
+    "--prune-method",
+    type=click.Choice(["l1", "l1-global", "random", "2:4", "channels"]),
+    help="Weights set to zero, or whole channels taken out, which alone saves time.  [default: l1]",
+)
+@click.option("--quantize", type=click.Choice(["static", "dynamic", "qat", "none"]), help="[default: static]")
+@click.option(
+    "--ranges",
+    type=click.Choice(["min-max", "moving-average", "entropy", "percentile", "mse"]),
+    help="Of activations, by calibration.  [default: min-max]",
+)
+@click.option("--keep-fp32", type=Words(), help="Layers that are not quantized, such as stack1.*,linear.")
+@click.option("--sensitivity", is_flag=True, default=None, help="Show which layers int8 harms most.")
+@click.option("--max-drop", type=float, metavar="X", help="Points of top-1 that int8 may cost; tries until it holds.")
+@click.option("--candidates", type=Words(), help="Artifacts, such as int8.onnx.  [default: the target's]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of a recipe; may be repeated.")
 @click.option("--calibration-samples", type=int, metavar="N", help="For static quantization.  [default: 512]")
 @click.option("--eval-samples", type=int, metavar="N", help="In the bundle, at most.  [default: 2000]")
 @click.option("--effort", type=click.Choice(["quick", "standard", "rigorous"]), help="Of measuring.  [default: quick]")
 @click.option("--threads", type=int, metavar="N", help="Of the runtimes, for measuring.  [default: usable CPUs]")
 @click.option("--seed", type=int, metavar="N", help="For everything that is drawn.  [default: 0]")
 @click.option("-o", "--output", type=PATH, default=Path(), help="A folder, or NAME.edgepack.  [default: here]")
+@click.option("--save-weights", type=PATH, metavar="FILE.safetensors", help="Keep the trained network's weights too.")
+@click.option("--results", type=PATH, metavar="FILE.md", help="Write the table into this file, under its title.")
 @click.option("--no-cache", is_flag=True, help="Run every step, and keep nothing but the bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print the host reports, as one JSON list, and no paths.")
 @click.pass_context
-def pack(
+def pack(  # noqa: PLR0913 - one for each option that is no recipe's
     ctx: click.Context,
     /,
     *,
     targets: tuple[str, ...],
     output: Path,
+    save_weights: Path | None,
+    results: Path | None,
     no_cache: bool,
     as_json: bool,
     **given: Any,  # noqa: ANN401 - one keyword per remaining option, each a field of Options
@@ -103,15 +137,23 @@ def pack(
 
     emphasis, width = _bold if edge.colour(sys.stderr) else str, edge.columns(sys.stderr, WIDTH)
     reports = []
-    for path, report in commands.pack(
-        targets, Options(**given), output, keep=not no_cache, progress=Terminal(sys.stderr)
-    ):
+    request = commands.Request(
+        targets=targets,
+        options=Options(**given),
+        output=output,
+        save_weights=save_weights,
+        results=results,
+        keep=not no_cache,
+    )
+    for path, report in commands.pack(request, Terminal(sys.stderr)):
         click.echo("\n" + as_text(report_page(report), emphasis, width), nl=False, err=True, color=True)
         reports.append(report)
         if not as_json:
             click.echo(path)
     if as_json:
         click.echo(codec.write_json(reports), nl=False)
+    if commands.missed(reports):
+        ctx.exit(LIMIT_MISSED)
 
 
 def _bold(text: str) -> str:
@@ -124,6 +166,14 @@ def targets() -> None:
     from packager import commands  # noqa: PLC0415 - heavy
 
     click.echo(commands.list_targets(), nl=False)
+
+
+@pack.command(short_help="List the recipes.")
+def recipes() -> None:
+    """List the recipes that come with edgepack."""
+    from packager import commands  # noqa: PLC0415 - heavy
+
+    click.echo(commands.list_recipes(), nl=False)
 
 
 @pack.command(short_help="List the models.")

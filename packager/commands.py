@@ -2,16 +2,18 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import models
 import targets
-from packager import data, options, recipe, writer
+from packager import compatibility, data, options, recipe, results, writer
 from packager.cache import Cache, default_folder
 from packager.options import Options
-from runner import codec
+from packager.recipe import Recipe
+from runner import atomic, codec
 from runner.bundle import Bundle, open_bundle
 from runner.errors import UsageError
 from runner.manifest import Target
@@ -24,21 +26,67 @@ WAIT_POLICY = "OMP_WAIT_POLICY"
 KEPT = "finished steps and epochs are kept: the same command goes on from there"
 
 
-def pack(
-    names: tuple[str, ...], given: Options, output: Path, *, keep: bool, progress: Progress
-) -> Iterator[tuple[Path, Report]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What is to be packed for whom, and where all that comes of it goes."""
+
+    targets: tuple[str, ...]
+    options: Options
+    output: Path
+    save_weights: Path | None = None
+    results: Path | None = None
+    """A Markdown file that the table is written into."""
+    keep: bool = True
+    """Keep finished steps in the cache."""
+
+
+def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
     """Pack for the targets of these names, and yield each bundle's path with its report. Raises EdgepackError."""
-    plan = options.resolve(given)
-    chosen = _targets(names, output)
+    plan = options.resolve(request.options)
+    output = request.output
+    chosen = _targets(request.targets, output)
+    if problems := compatibility.impossible(plan, chosen):
+        raise UsageError("\n".join(problems))
+    plans = _each_model(plan)
+    if len(plans) > 1 and (output.suffix == writer.SUFFIX or request.save_weights):
+        raise UsageError(
+            "there are several models, and this is one file", where="-o, --save-weights", advice="-o FOLDER"
+        )
     _check_output(output)
+    for file in filter(None, (request.results, request.save_weights)):
+        atomic.check_destination(file)
     # PyTorch takes seconds to load: a typing error is told before that.
     with _patient_threads():
         from packager import pipeline  # noqa: PLC0415
 
-    with _cache(progress, keep=keep) as cache:
-        order = pipeline.Order(recipe=plan, targets=chosen, output=output, cache=cache, progress=progress)
-        for packed in pipeline.pack(order):
-            yield packed.path, packed.report
+    reports = []
+    with _cache(progress, keep=request.keep) as cache:
+        for each in plans:
+            order = pipeline.Order(
+                recipe=each,
+                targets=chosen,
+                output=output,
+                cache=cache,
+                progress=progress,
+                save_weights=request.save_weights,
+            )
+            for packed in pipeline.pack(order):
+                reports.append(packed.report)
+                yield packed.path, packed.report
+    if request.results is not None:
+        results.write(request.results, plan.title or reports[0].bundle_name, reports)
+
+
+def missed(reports: Sequence[Report]) -> bool:
+    """Say whether a budget was not held."""
+    return any(not record.holds for report in reports if report.packing for record in report.packing.budgets)
+
+
+def list_recipes() -> str:
+    """Return the recipes as a table."""
+    return _listing(
+        "recipe", {**recipe.names(), "FILE.toml": "a recipe of your own; `pack inspect BUNDLE --recipe` shows one"}
+    )
 
 
 def list_targets() -> str:
@@ -72,6 +120,11 @@ def inspect(path: Path, *, as_recipe: bool, as_json: bool) -> str:
         return codec.write_json(bundle.manifest, indent=2)
     report = bundle.host_report()
     return as_text((*_bundle_page(bundle), *(report_page(report) if report else ())))
+
+
+def _each_model(plan: Recipe) -> tuple[Recipe, ...]:
+    names = plan.models or (plan.model.name,)
+    return tuple(replace(plan, models=(), model=replace(plan.model, name=name)) for name in names)
 
 
 def _targets(names: tuple[str, ...], output: Path) -> tuple[Target, ...]:

@@ -61,9 +61,10 @@ class Workbench:
         """One calibration sample as the network sees it."""
         return torch.from_numpy(self.splits.preprocess.apply(self.splits.calibration.take(slice(0, 1))))
 
-    def tuning(self, epochs: int, learning_rate: float) -> recipe.Train:
+    def tuning(self, *, epochs: int, learning_rate: float, share: float) -> recipe.Train:
         """Return the recipe's plan of training, for so much more of it."""
-        return replace(self.recipe.train or recipe.Train(), epochs=epochs, learning_rate=learning_rate)
+        plan = self.recipe.train or recipe.Train()
+        return replace(plan, epochs=epochs, learning_rate=learning_rate, share=share)
 
 
 def trained(loaded: LoadedModel, bench: Workbench) -> Network:
@@ -82,17 +83,24 @@ def trained(loaded: LoadedModel, bench: Workbench) -> Network:
 def pruned(network: Network, plan: recipe.Prune, bench: Workbench) -> Network:
     """Return what a plan leaves of a trained network, after the fine-tuning that follows each of its stages."""
     teacher = Teacher(module=network.module, weight=plan.distil) if plan.distil else None
-    evidence = Evidence(
-        example=bench.example, batches=lambda: _labelled(bench.splits), seed=bench.recipe.seed
-    )
-    prune, steps, epochs = technique(plan.method), stages(plan), []
+    evidence = Evidence(example=bench.example, batches=lambda: _labelled(bench.splits), seed=bench.recipe.seed)
+    prune, steps, epochs = technique(plan.method), stages(plan), list[Epoch]()
     with bench.journal.step("prune") as step:
         step.cached = True
         for number, stage in enumerate(steps):
             left = prune(network.module, plan, stage, evidence)
-            tuning = bench.tuning(_share(plan.fine_tune_epochs, number, len(steps)), plan.fine_tune_learning_rate)
+            tuning = bench.tuning(
+                epochs=_epochs(plan.fine_tune_epochs, number, len(steps)),
+                learning_rate=plan.fine_tune_learning_rate,
+                share=plan.fine_tune_share,
+            )
             job = Job(
-                plan=tuning, splits=bench.splits, seed=bench.recipe.seed, stage="prune", masks=left.masks, teacher=teacher
+                plan=tuning,
+                splits=bench.splits,
+                seed=bench.recipe.seed,
+                stage="prune",
+                masks=left.masks,
+                teacher=teacher,
             )
             network, cached = run(_keyed(network, left, plan, number), job, bench)
             epochs += network.epochs
@@ -122,7 +130,7 @@ def best(epochs: tuple[Epoch, ...]) -> str:
     return f"validation top-1 {top.validation_accuracy:.2%} after epoch {top.epoch} of {len(epochs)}"
 
 
-def _share(epochs: int, number: int, steps: int) -> int:
+def _epochs(epochs: int, number: int, steps: int) -> int:
     """Return how many of the epochs follow a step: equally many, and the rest after the last."""
     return epochs // steps + (epochs % steps if number == steps - 1 else 0)
 

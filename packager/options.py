@@ -1,23 +1,42 @@
 """What the command line says, laid over a recipe. After this, nobody looks at options or the environment."""
 
+import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 from packager import bounds
 from packager import recipe as recipes
-from packager.recipe import Augment, Compute, Data, Model, Optimizer, Prune, Quantize, Recipe, Schedule, Train
+from packager.recipe import (
+    Augment,
+    Budget,
+    Compute,
+    Data,
+    Model,
+    Optimizer,
+    Prune,
+    PruneMethod,
+    Qat,
+    Quantize,
+    Ranges,
+    Recipe,
+    Schedule,
+    Train,
+)
+from runner import codec
 from runner.errors import UsageError
+from runner.manifest import Json
 from runner.report import Effort
 
 T = TypeVar("T")
+ONNX_FILE = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
     """One field per option; None is: not given."""
 
-    recipe: Path | None = None
+    recipe: str | None = None
     model: str | None = None
     weights: str | None = None
     data: str | None = None
@@ -35,7 +54,15 @@ class Options:
     augment: Augment | None = None
     compute: Compute | None = None
     prune: float | None = None
+    prune_method: PruneMethod | None = None
     quantize: str | None = None
+    ranges: Ranges | None = None
+    keep_fp32: tuple[str, ...] | None = None
+    sensitivity: bool | None = None
+    candidates: tuple[str, ...] | None = None
+    max_drop: float | None = None
+    settings: tuple[str, ...] = ()
+    """Any other key of a recipe, as `prune.importance=taylor`."""
     seed: int | None = None
     effort: Effort | None = None
     threads: int | None = None
@@ -44,21 +71,30 @@ class Options:
 def resolve(options: Options) -> Recipe:
     """Return the recipe that the options ask for. Raises UsageError, also for what contradicts itself."""
     base = recipes.load(options.recipe) if options.recipe else _standard(options)
-    prune = _prune(options, base.prune)
+    prune, quantize, budget = (
+        _prune(options, base.prune),
+        _quantize(options, base.quantize),
+        _budget(options, base.budget),
+    )
+    learns = any(each is not None and each.qat is not None for each in (quantize, budget))
     resolved = replace(
         base,
+        models=() if options.model else base.models,
         seed=_given(options.seed, base.seed),
         model=_model(options, base.model),
         data=_data(options, base.data),
-        train=_train(options, base.train, prune),
+        train=_train(options, base.train, tunes=learns or (prune is not None and prune.fine_tune_epochs != 0)),
         prune=prune,
-        quantize=_quantize(options, base.quantize),
+        quantize=quantize,
+        candidates=_given(options.candidates, base.candidates),
+        budget=budget,
         measure=replace(
             base.measure,
             effort=_given(options.effort, base.measure.effort),
             threads=_given(options.threads, base.measure.threads),
         ),
     )
+    resolved = overlay(resolved, options.settings)
     if problems := bounds.contradictions(resolved):
         raise UsageError("\n".join(problems))
     return resolved
@@ -70,8 +106,9 @@ def _standard(options: Options) -> Recipe:
     Weights that were given are not trained unless that is asked for, and nobody's own network is pruned unasked.
     """
     own = any((options.model, options.weights, options.data))
+    ready = options.weights or (options.model or "").endswith(ONNX_FILE)
     return Recipe(
-        train=None if options.weights else Train(),
+        train=None if ready else Train(),
         prune=None if own else Prune(),
         quantize=Quantize(),
     )
@@ -96,7 +133,7 @@ def _data(options: Options, base: Data) -> Data:
     )
 
 
-def _train(options: Options, base: Train | None, prune: Prune | None) -> Train | None:
+def _train(options: Options, base: Train | None, *, tunes: bool) -> Train | None:
     """Return the plan of training; without epochs of its own where only fine-tuning follows what else it says."""
     plan = base or Train(epochs=0)
     plan = replace(
@@ -109,7 +146,6 @@ def _train(options: Options, base: Train | None, prune: Prune | None) -> Train |
         augment=_given(options.augment, plan.augment),
         compute=_given(options.compute, plan.compute),
     )
-    tunes = prune is not None and prune.fine_tune_epochs != 0
     if void := _void(options, trains=plan.epochs != 0, tunes=tunes):
         raise UsageError("nothing is trained that this could be for", where=", ".join(void), advice="--epochs N")
     return plan if plan.epochs or (tunes and plan != Train(epochs=0)) else None
@@ -136,21 +172,82 @@ def _prune(options: Options, base: Prune | None) -> Prune | None:
     plan = base
     if options.prune is not None:
         plan = replace(base or Prune(), amount=options.prune)
+    if options.prune_method is not None:
+        plan = replace(plan or Prune(), method=options.prune_method)
     if plan is not None and options.epochs == 0:
         plan = replace(plan, fine_tune_epochs=0)
     return plan
 
 
 def _quantize(options: Options, base: Quantize | None) -> Quantize | None:
-    match options.quantize:
+    plan = _method(options.quantize, base)
+    details = (options.ranges, options.keep_fp32, options.sensitivity)
+    if plan is None:
+        if any(each is not None for each in details):
+            raise UsageError(
+                "nothing is quantized that this could be for", where="--ranges, --keep-fp32, --sensitivity"
+            )
+        return None
+    return replace(
+        plan,
+        ranges=_given(options.ranges, plan.ranges),
+        keep_fp32=_given(options.keep_fp32, plan.keep_fp32),
+        sensitivity=_given(options.sensitivity, plan.sensitivity),
+    )
+
+
+def _method(method: str | None, base: Quantize | None) -> Quantize | None:
+    plan = base or Quantize()
+    match method:
         case None:
             return base
         case "none":
             return None
+        case "qat":
+            return replace(plan, method="static", qat=plan.qat or Qat())
         case "static":
-            return replace(base or Quantize(), method="static")
+            return replace(plan, method="static", qat=None)
         case _:
-            return replace(base or Quantize(), method="dynamic")
+            return replace(plan, method="dynamic", qat=None)
+
+
+def _budget(options: Options, base: Budget | None) -> Budget | None:
+    if options.max_drop is None:
+        return base
+    return replace(base or Budget(max_drop=0), max_drop=options.max_drop)
+
+
+def overlay(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Return the recipe with keys such as `prune.importance=taylor` set. Raises UsageError with every problem."""
+    if not settings:
+        return recipe
+    table = codec.unstructure(recipe)
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        *path, last = key.strip().split(".")
+        if not equals or not all((*path, last)):
+            raise UsageError("expected KEY=VALUE, as in prune.importance=taylor", where=f"--set {setting}")
+        inner = table
+        for name in path:
+            if not isinstance(inner.get(name), dict):
+                inner[name] = {}
+            inner = inner[name]
+        inner[last] = _value(value.strip())
+    try:
+        return codec.structure(Recipe, table)
+    except codec.InvalidDocumentError as error:
+        raise UsageError(
+            str(error), where="--set", advice="a key of the recipe, as `pack inspect BUNDLE --recipe` shows"
+        ) from None
+
+
+def _value(text: str) -> Json:
+    """Return what TOML makes of a value; a bare word is a string."""
+    try:
+        value: Json = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return value
 
 
 def _given(value: T | None, otherwise: T) -> T:

@@ -1,12 +1,13 @@
 """What to do to a model. A table that is absent is a step that is not run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from runner import codec
-from runner.errors import UsageError
-from runner.manifest import Candidate, Json
+from runner.errors import UsageError, nearest
+from runner.manifest import Json
 from runner.report import Effort
 
 Optimizer = Literal["adamw", "sgd"]
@@ -16,13 +17,14 @@ PruneMethod = Literal["l1", "l1-global", "random", "2:4", "channels"]
 Share = Literal["channels", "macs", "parameters"]
 Importance = Literal["l1", "l2", "batch-norm", "taylor", "random"]
 PruneSchedule = Literal["one-shot", "linear", "cubic"]
-QuantizeMethod = Literal["static", "dynamic", "weight-only"]
+QuantizeMethod = Literal["static", "dynamic"]
 TorchTechnique = Literal["fx", "eager"]
 OnnxTechnique = Literal["onnxruntime", "pt2e"]
 OnnxOperators = Literal["qdq", "qoperator"]
 Ranges = Literal["min-max", "moving-average", "entropy", "percentile", "mse"]
 Compute = Literal["auto", "cpu", "cuda"]
 Arithmetic = Literal["auto", "fp32", "bf16", "fp16"]
+CATALOGUE = Path(__file__).parent / "recipes"
 LARGEST_SEED = (1 << 63) - 1
 SMALLEST_SIDE = 8
 """Of an image, in pixels: the least that a network can use."""
@@ -64,6 +66,8 @@ class Train:
     """Training from the weights that the model starts with."""
 
     epochs: int = 8
+    share: float = 1.0
+    """Of the training samples that one epoch goes over, drawn anew for each."""
     batch_size: int = 64
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "one-cycle"
@@ -104,6 +108,8 @@ class Prune:
     """With fine-tuning after each."""
     fine_tune_epochs: int = 2
     """Over all steps."""
+    fine_tune_share: float = 1.0
+    """Of the training samples that one epoch of it goes over."""
     fine_tune_learning_rate: float = 0.001
     distil: float = 0.5
     """How much of the loss of fine-tuning is the unpruned network's answers, 0 to 1."""
@@ -114,6 +120,8 @@ class Qat:
     """Training on with the rounding of int8 in the network, so that its weights learn to bear it."""
 
     epochs: int = 2
+    share: float = 1.0
+    """Of the training samples that one epoch goes over."""
     learning_rate: float = 0.0005
     distil: float = 0.5
     """How much of the loss is the answers of the network in fp32, 0 to 1."""
@@ -211,8 +219,24 @@ class Recipe:
     measure: Measure = Measure()
 
 
-def load(path: Path) -> Recipe:
-    """Read a recipe from a TOML file. Raises UsageError with every problem."""
+def names() -> Mapping[str, str]:
+    """Return each recipe that comes with edgepack, with its title."""
+    return {path.stem: _read(path).title for path in sorted(CATALOGUE.glob("*.toml"))}
+
+
+def load(name: str) -> Recipe:
+    """Return the recipe of that name, or the one in a TOML file. Raises UsageError with every problem."""
+    own = CATALOGUE / f"{name}.toml"
+    if "/" not in name and own.is_file():
+        return _read(own)
+    if not name.endswith(".toml"):
+        known = [path.stem for path in CATALOGUE.glob("*.toml")]
+        hint = nearest(name, known) or "a .toml file, or a name that `pack recipes` lists"
+        raise UsageError(f"there is no recipe {name!r}; {hint}", where="--recipe")
+    return _read(Path(name))
+
+
+def _read(path: Path) -> Recipe:
     try:
         return codec.read_toml(Recipe, path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -230,8 +254,12 @@ def described(recipe: Recipe) -> str:
         f"{model.name}{' with given weights' if model.weights else ''} on {recipe.data.source}",
         f"train {train.epochs} epochs" if train and train.epochs else "no training",
         f"prune {prune.amount:.0%}" if prune else "no pruning",
-        f"quantize {quantize.method}" if quantize else "no int8",
+        f"quantize {quantize.method}{' with QAT' if quantize.qat else ''}" if quantize else "no int8",
     ]
+    if recipe.variants:
+        steps.append(f"variants {', '.join(variant.name for variant in recipe.variants)}")
+    if recipe.budget:
+        steps.append(f"at most {recipe.budget.max_drop:g} points lost")
     return ", ".join(steps)
 
 
@@ -243,8 +271,10 @@ def to_toml(recipe: Recipe) -> str:
 
 
 def _without_none(table: dict[str, Json]) -> dict[str, Json]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in table.items()
-        if value is not None
-    }
+    return {key: _known(value) for key, value in table.items() if value is not None}
+
+
+def _known(value: Json) -> Json:
+    if isinstance(value, dict):
+        return _without_none(value)
+    return [_known(each) for each in value] if isinstance(value, list) else value

@@ -22,8 +22,8 @@ from packager.distillation import Teacher
 from packager.mixed_precision import mixed_precision
 from runner.errors import StepError
 from runner.manifest import Preprocess
-from runner.progress import Advance, Progress
 from runner.packing import Epoch, Stage
+from runner.progress import Advance, Progress
 
 EVALUATION_BATCH = 256
 LOWER_RATE: dict[Stage, str] = {
@@ -173,7 +173,7 @@ def _scheduler(optimizer: torch.optim.Optimizer, job: Job) -> Scheduler:
 
 
 def _steps_per_epoch(job: Job) -> int:
-    return max(1, len(job.splits.train) // job.plan.batch_size)
+    return max(1, int(job.plan.share * len(job.splits.train)) // job.plan.batch_size)
 
 
 def _run_epoch(state: State, job: Job, epoch: int, advance: Advance) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from runner.packing import Epoch
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
@@ -14,6 +16,8 @@ class Exported:
     content: bytes
     dynamic_batch: bool = True
     """False where the network's code fixes the batch to one."""
+    epochs: tuple[Epoch, ...] = ()
+    """Of the training that it took, if there was one."""
 
 
 class HalfPrecision(nn.Module):

@@ -36,6 +36,7 @@ class Trial:
         """Return what was found, as it stands in a report."""
         return ArtifactReport(
             name=self.artifact.name,
+            title=self.artifact.title,
             precision=self.artifact.precision,
             format=self.artifact.format,
             sha256=entry.sha256,

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from runner.packing import Packing
 from runner.render import units
+from runner.render.packing import packing_blocks
 from runner.render.page import Block, Listing, Page, Table, Title, drop_empty_columns
 from runner.render.units import NONE, Scale
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report
 
-LONGEST_STEPS = 3
 STATUS = {
     "valid": "Valid.",
     "caveats": "Valid, with caveats: see the notes.",
@@ -33,7 +32,7 @@ def report_page(report: Report) -> Page:
     if lines:
         blocks.append(Listing(head="Notes", lines=lines))
     if report.packing:
-        blocks.append(_packing(report.packing))
+        blocks += packing_blocks(report, report.packing)
     blocks.append(
         STATUS[report.status] if report.complete else f"Interrupted before it was done. {STATUS[report.status]}"
     )
@@ -110,7 +109,8 @@ def _reasons(artifact: ArtifactReport) -> Iterator[str]:
 
 def _marked(artifact: ArtifactReport, notes: dict[str, int]) -> str:
     marks = ", ".join(str(notes[text]) for text in _reasons(artifact))
-    return f"{artifact.name} [{marks}]" if marks else artifact.name
+    name = artifact.title or artifact.name
+    return f"{name} [{marks}]" if marks else name
 
 
 def base(report: Report) -> ArtifactReport | None:
@@ -235,10 +235,3 @@ def _fastest(report: Report) -> str:
     ratio = _ratio(fastest, fp32)
     beside = f", {units.times(ratio)} the latency of {fp32.name}" if fp32 and ratio and fp32 != fastest else ""
     return f"Fastest with answers that hold: {fastest.name}{beside}"
-
-
-def _packing(packing: Packing) -> str:
-    total = sum(step.duration_s for step in packing.steps)
-    longest = sorted(packing.steps, key=lambda it: it.duration_s, reverse=True)[:LONGEST_STEPS]
-    steps = ", ".join(f"{it.step} {it.duration_s:.1f} s" for it in longest)
-    return f"Packed in {total:.1f} s before it was measured; longest: {steps}."

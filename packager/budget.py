@@ -1,0 +1,152 @@
+"""How much accuracy compression may cost, and the roads that are tried, the cheap ones first, until one costs less.
+
+Every choice is made on the validation split. The evaluation set is looked at once, for the road that was chosen.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packager import artifacts, recipe, roads
+from packager.artifacts import Built
+from packager.check import Logits
+from packager.evaluation import Labels
+from packager.onnx_model import OnnxModel
+from packager.quantize import sensitivity
+from packager.roads import Workshop
+from runner import stats
+from runner.errors import StepError
+from runner.manifest import Candidate, Target
+from runner.packing import BudgetRecord, Drop, Try
+
+POINTS = 100
+"""In one whole."""
+LAYERS_BACK = (1, 2, 4)
+"""How many of the most sensitive layers are left in fp32, one after the other."""
+
+Answer = Callable[[Built], Logits]
+"""Lets the runner execute an artifact on the validation split. Raises StepError."""
+Say = Callable[[Try], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Ground:
+    """What a drop is measured against: labels, and what the trained network in fp32 answers."""
+
+    labels: Labels
+    trained: Logits
+
+    def drop(self, answers: Logits) -> Drop:
+        """Return by how much less of the answers are right than the trained network's."""
+        before, after = self._right(self.trained), self._right(answers)
+        return Drop(
+            samples=len(self.labels),
+            top1=float(np.mean(after)),
+            drop=float(np.mean(before) - np.mean(after)),
+            interval=stats.paired_difference(before.tolist(), after.tolist()),
+        )
+
+    def _right(self, answers: Logits) -> NDArray[np.bool_]:
+        return np.asarray(answers.argmax(axis=1) == self.labels)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Road:
+    """A way of quantizing, and what tables call it."""
+
+    what: str
+    plan: recipe.Quantize
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The first artifact that holds the budget, or the best of those that do not."""
+
+    built: Built
+    chosen: str
+    tries: tuple[Try, ...]
+
+    def record(self, evaluation: Drop, max_drop: float) -> BudgetRecord:
+        """Return how it went, once the evaluation set has been looked at."""
+        held = any(each.holds and each.what == self.chosen for each in self.tries)
+        return BudgetRecord(
+            artifact=self.built.artifact.name,
+            max_drop=max_drop,
+            tries=self.tries,
+            chosen=self.chosen,
+            evaluation=evaluation,
+            holds=held and holds(evaluation, max_drop),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Search:
+    """What is tried for, and how it is judged."""
+
+    candidate: Candidate
+    workshop: Workshop
+    target: Target
+    budget: recipe.Budget
+    validation: Ground
+    answer: Answer
+    say: Say
+
+
+def holds(drop: Drop, max_drop: float) -> bool:
+    """Say whether a drop, as measured, is within the budget."""
+    return drop.drop <= max_drop + 1e-9
+
+
+def find(search: Search) -> Found:
+    """Try one road after the other. Raises StepError where none leads to an artifact that runs."""
+    limit, tries = search.budget.max_drop / POINTS, list[Try]()
+    best: tuple[float, str, Built] | None = None
+    failure: StepError | None = None
+    for road in _roads(search):
+        try:
+            built = artifacts.build(search.candidate, replace(search.workshop, quantize=road.plan), search.target)
+            drop = search.validation.drop(search.answer(built))
+        except StepError as error:
+            failure = failure or error
+            tries.append(Try(what=road.what, validation=None, failure=error.what, holds=False))
+        else:
+            tries.append(Try(what=road.what, validation=drop, holds=holds(drop, limit)))
+            if best is None or drop.drop < best[0]:
+                best = (drop.drop, road.what, built)
+        search.say(tries[-1])
+        if tries[-1].holds:
+            break
+    if best is None:
+        raise failure or StepError("no road leads to this artifact")
+    return Found(built=best[2], chosen=best[1], tries=tuple(tries))
+
+
+def _roads(search: Search) -> Iterator[Road]:
+    """Yield the ways that there are for this model, each with what the cheaper ones before it have."""
+    workshop, plan = search.workshop, search.workshop.quantize or recipe.Quantize()
+    yield Road(what="as the recipe has it", plan=plan)
+    if plan.method == "static" and plan.qat is None:
+        plan = replace(plan, ranges="mse")
+        yield Road(what="ranges by mse", plan=plan)
+        if not isinstance(workshop.network.model, OnnxModel):
+            plan = replace(plan, equalize=True, correct_bias=True)
+            yield Road(what="equalized, biases corrected", plan=plan)
+        yield from _layers_back(search, plan)
+    if plan.qat is None and not isinstance(workshop.network.model, OnnxModel):
+        base = workshop.quantize or recipe.Quantize()
+        yield Road(
+            what=f"QAT, {search.budget.qat.epochs} epochs", plan=replace(base, method="static", qat=search.budget.qat)
+        )
+
+
+def _layers_back(search: Search, plan: recipe.Quantize) -> Iterator[Road]:
+    workshop = replace(search.workshop, quantize=plan)
+    order = workshop.order(search.target)
+    damage = sensitivity.sensitivity(roads.float_onnx(workshop, order).content, order)
+    for count in LAYERS_BACK:
+        if count < len(damage):
+            worst = tuple(each.layer for each in damage[:count])
+            kept = replace(plan, keep_fp32=(*plan.keep_fp32, *worst))
+            yield Road(what=f"{', '.join(worst)} in fp32", plan=kept)

@@ -1,0 +1,79 @@
+"""The table of a recipe, written into a Markdown file under the recipe's title; what else stands in the file stays."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner import atomic
+from runner.errors import StepError
+from runner.render import base, device_line, run_line, units
+from runner.render.page import Page, Table, as_markdown, drop_empty_columns
+from runner.report import ArtifactReport, Report
+
+
+def write(path: Path, title: str, reports: Sequence[Report]) -> None:
+    """Put the table of the reports under its title, in place of an older one. Raises StepError."""
+    section = f"## {title}\n\n{as_markdown(page(reports))}"
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    except (OSError, UnicodeDecodeError) as error:
+        raise StepError(f"cannot be read: {error}", where=str(path), advice="--results another/file.md") from None
+    atomic.write(path, _replaced(text, title, section))
+
+
+def page(reports: Sequence[Report]) -> Page:
+    """Return a row for each artifact of each report, and the machine that they were measured on."""
+    several = len({report.bundle_name for report in reports}) > 1
+    rows = tuple(
+        (report.bundle_name if several else "", *_cells(artifact, base(report)))
+        for report in reports
+        for artifact in report.artifacts
+    )
+    columns = ("bundle", "artifact", "size", "ratio", "top-1", "loss", "SNR", "latency", "ratio", "interval")
+    table = Table(columns=columns, rows=rows, left=2)
+    first = reports[0]
+    coverage = {units.percent(it.latency.interval.confidence, 1) for it in first.artifacts if it.latency}
+    words = f"{device_line(first.device)}; {run_line(first)}; {len(first.labels):,} samples."
+    return (
+        drop_empty_columns(table, "" if not several else units.NONE),
+        f"{words} Ratios are to the fp32 ONNX file of the same bundle; latency is the median of the processes' medians"
+        f" with its interval ({', '.join(sorted(coverage)) or units.NONE}).",
+        *_left_out(reports),
+    )
+
+
+def _cells(artifact: ArtifactReport, fp32: ArtifactReport | None) -> tuple[str, ...]:
+    accuracy, latency = artifact.accuracy, artifact.latency
+    sizes = units.size_scale([artifact.size_bytes])
+    times = units.time_scale([latency.median_ns] if latency else [], resolution=0.002)
+    ratio = latency.median_ns / fp32.latency.median_ns if latency and fp32 and fp32.latency else None
+    return (
+        artifact.title or artifact.name,
+        sizes.show(artifact.size_bytes),
+        units.times(artifact.size_bytes / fp32.size_bytes if fp32 else None),
+        units.percent(accuracy.top1 if accuracy else None),
+        units.number(accuracy.loss if accuracy else None, 4),
+        f"{accuracy.snr_db:.1f} dB" if accuracy and accuracy.snr_db is not None else units.NONE,
+        times.show(latency.median_ns if latency else None),
+        units.times(ratio),
+        times.span(latency.interval.low, latency.interval.high) if latency else units.NONE,
+    )
+
+
+def _left_out(reports: Sequence[Report]) -> Page:
+    lines = [
+        f"{report.bundle_name} has no {each.name}: {each.what}"
+        for report in reports
+        if report.packing
+        for each in report.packing.left_out
+    ]
+    return (". ".join(lines) + ".",) if lines else ()
+
+
+def _replaced(text: str, title: str, section: str) -> str:
+    """Return the text with its section of that title replaced, or with the section at its end."""
+    found = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    if found is None:
+        return f"{text.rstrip()}\n\n{section}"
+    rest = text[found.end() :]
+    return text[: found.start()] + section + ("\n" + rest if rest else "")

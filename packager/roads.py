@@ -1,0 +1,179 @@
+"""One road for each precision and format: from a network to the bytes of a file.
+
+The libraries behind a road load when it is taken: each is heavy, and some are deprecated.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from packager import qat, recipe
+from packager.export import Exported, HalfPrecision
+from packager.network import Network, Workbench
+from packager.onnx_model import OnnxModel
+from packager.quantize import Order
+from packager.quantize.calibration import Calibration
+from runner.manifest import Candidate, Format, Precision, Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Workshop:
+    """What artifacts are made from."""
+
+    name: str = ""
+    """Of the variant; stands before the names of its artifacts."""
+    title: str = ""
+    network: Network
+    teacher: Network
+    """The trained network before anything was taken from it, from which quantization-aware training may learn."""
+    quantize: recipe.Quantize | None
+    bench: Workbench
+
+    def artifact(self, candidate: Candidate) -> str:
+        """Return the name of the artifact that is made of a candidate here."""
+        return f"{self.name}-{candidate.name}" if self.name else candidate.name
+
+    def order(self, target: Target) -> Order:
+        """Return what a technique of quantization is asked for."""
+        splits = self.bench.splits
+        calibration = Calibration(
+            samples=splits.calibration, preprocess=splits.preprocess, progress=self.bench.progress
+        )
+        return Order(target=target, plan=self.quantize or recipe.Quantize(), calibration=calibration)
+
+    def adjusted(self, order: Order) -> nn.Module:
+        """Return the network in fp32 as quantization shall find it. Raises StepError."""
+        module = self.network.module
+        if order.plan.equalize:
+            from packager.quantize import equalization  # noqa: PLC0415 - torch.fx takes its time
+
+            module = equalization.equalized(module, self.bench.example)
+        if order.plan.correct_bias:
+            from packager.quantize import bias_correction  # noqa: PLC0415 - as above
+
+            batches = order.calibration.batches("correct biases")
+            module = bias_correction.corrected(module, batches, per_channel=order.per_channel)
+        return module
+
+
+Road = Callable[[Workshop, Target], Exported]
+
+
+def export(candidate: Candidate, workshop: Workshop, target: Target) -> Exported:
+    """Make the file of a candidate. Raises StepError."""
+    return ROADS[candidate.precision, candidate.format](workshop, target)
+
+
+def fp32_onnx(workshop: Workshop, _: Target) -> Exported:
+    """Return the network as an ONNX file; one that came as such is taken as it is."""
+    model = workshop.network.model
+    return _as_it_is(model) if isinstance(model, OnnxModel) else onnx_export(model, workshop.bench)
+
+
+def _fp16_onnx(workshop: Workshop, _: Target) -> Exported:
+    model = workshop.network.model
+    if isinstance(model, OnnxModel):
+        from packager.export import onnx_half  # noqa: PLC0415 - heavy
+
+        return replace(_as_it_is(model), content=onnx_half.half(model.content))
+    return onnx_export(HalfPrecision(model), workshop.bench)
+
+
+def _int8_onnx(workshop: Workshop, target: Target) -> Exported:
+    order = workshop.order(target)
+    if order.plan.qat is not None or order.plan.onnx == "pt2e":
+        return _pt2e_onnx(workshop, order)
+    from packager.quantize import onnx_dynamic, onnx_static  # noqa: PLC0415 - heavy
+
+    fp32 = float_onnx(workshop, order)
+    if order.plan.method == "dynamic":
+        return replace(fp32, content=onnx_dynamic.quantize(fp32.content, order))
+    return replace(fp32, content=onnx_static.quantize(fp32.content, order, dynamic_batch=fp32.dynamic_batch))
+
+
+def float_onnx(workshop: Workshop, order: Order) -> Exported:
+    """Return the ONNX file that is quantized: in fp32, equalized and corrected where the recipe has it so."""
+    if order.plan.equalize or order.plan.correct_bias:
+        return onnx_export(workshop.adjusted(order), workshop.bench)
+    return fp32_onnx(workshop, order.target)
+
+
+def _pt2e_onnx(workshop: Workshop, order: Order) -> Exported:
+    from packager.quantize import pt2e  # noqa: PLC0415 - heavy
+
+    opset = workshop.bench.recipe.export.opset
+    module = workshop.adjusted(order)
+    if order.plan.qat is None:
+        return pt2e.to_onnx(pt2e.quantize(module, order), workshop.bench.example, opset)
+    learned = qat.learned(pt2e, module, order, _school(workshop, "pt2e"))
+    return replace(pt2e.to_onnx(learned.module, workshop.bench.example, opset), epochs=learned.epochs)
+
+
+def _weights_onnx(bits: int) -> Road:
+    def road(workshop: Workshop, target: Target) -> Exported:
+        from packager.quantize import onnx_weight_only  # noqa: PLC0415 - heavy
+
+        order = workshop.order(target)
+        fp32 = float_onnx(workshop, order)
+        return replace(fp32, content=onnx_weight_only.quantize(fp32.content, order, bits))
+
+    return road
+
+
+def _fp32_torchscript(workshop: Workshop, _: Target) -> Exported:
+    return _torchscript(workshop.network.module, workshop)
+
+
+def _half_torchscript(dtype: torch.dtype) -> Road:
+    return lambda workshop, _: _torchscript(HalfPrecision(workshop.network.module, dtype), workshop)
+
+
+def _int8_torchscript(workshop: Workshop, target: Target) -> Exported:
+    from packager.quantize import eager, fx, torch_dynamic  # noqa: PLC0415 - deprecated, and loaded by nobody else
+
+    order = workshop.order(target)
+    module = workshop.adjusted(order)
+    if order.plan.qat is not None:
+        learned = qat.learned(fx, module, order, _school(workshop, "fx"))
+        return replace(_torchscript(learned.module, workshop), epochs=learned.epochs)
+    if order.plan.method == "dynamic":
+        return _torchscript(torch_dynamic.quantize(module, order), workshop)
+    return _torchscript((eager if order.plan.torch == "eager" else fx).quantize(module, order), workshop)
+
+
+def _school(workshop: Workshop, technique: str) -> qat.School:
+    return qat.School(
+        technique=technique, key=workshop.network.key, teacher=workshop.teacher.module, bench=workshop.bench
+    )
+
+
+def _as_it_is(model: OnnxModel) -> Exported:
+    return Exported(content=model.content, dynamic_batch=model.dynamic_batch)
+
+
+def onnx_export(module: nn.Module, bench: Workbench) -> Exported:
+    """Return a module as an ONNX file. Raises StepError naming the layer that cannot be exported."""
+    from packager.export import onnx  # noqa: PLC0415 - heavy
+
+    return onnx.export(module, bench.example, bench.recipe.export.opset)
+
+
+def _torchscript(module: nn.Module, workshop: Workshop) -> Exported:
+    from packager.export import torchscript  # noqa: PLC0415 - deprecated, and loaded by nobody else
+
+    return torchscript.export(module, workshop.bench.example)
+
+
+ROADS: dict[tuple[Precision, Format], Road] = {
+    ("fp32", "onnx"): fp32_onnx,
+    ("fp16", "onnx"): _fp16_onnx,
+    ("int8", "onnx"): _int8_onnx,
+    ("int8-weights", "onnx"): _weights_onnx(8),
+    ("int4-weights", "onnx"): _weights_onnx(4),
+    ("fp32", "torchscript"): _fp32_torchscript,
+    ("fp16", "torchscript"): _half_torchscript(torch.float16),
+    ("bf16", "torchscript"): _half_torchscript(torch.bfloat16),
+    ("int8", "torchscript"): _int8_torchscript,
+}

@@ -11,6 +11,8 @@ from runner.manifest import Preprocess
 from runner.progress import Progress
 
 STRIDE = 32
+AT_ONCE_BYTES = 256 * 1024**2
+"""Of activations that are looked at together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +23,10 @@ class Calibration:
     preprocess: Preprocess
     progress: Progress
 
+    def example(self) -> NDArray[np.float32]:
+        """Return the first sample, 1 x C x H x W."""
+        return self.preprocess.apply(self.samples.take(slice(0, 1)))
+
     def batches(self, title: str, size: int = STRIDE) -> Iterator[NDArray[np.float32]]:
         """Yield the samples in batches of `size`, as float32 N x C x H x W, and show how far it is."""
         with self.progress.task(title, len(self.samples)) as advance:
@@ -28,3 +34,8 @@ class Calibration:
                 chosen = np.arange(first, min(first + size, len(self.samples)))
                 yield self.preprocess.apply(self.samples.take(chosen))
                 advance(len(chosen))
+
+
+def stride(sample_bytes: int) -> int:
+    """Return how many samples go through the network at a time, by what the activations of one take."""
+    return max(1, min(STRIDE, AT_ONCE_BYTES // max(1, sample_bytes)))

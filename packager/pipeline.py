@@ -95,7 +95,7 @@ def _loaded(plan: Recipe, splits: Splits, progress: Progress) -> tuple[LoadedMod
         splits = pretrained.normalised(splits, card, plan.data)
     elif given and not (plan.data.mean and plan.data.std):
         progress.say(UNTOLD_NORMALISATION)
-    return model.load(plan.model, splits.preprocess, classes=len(splits.classes), seed=plan.seed), splits
+    return model.load(plan.model, splits, seed=plan.seed), splits
 
 
 def _pack_for(target: Target, shared: Job, output: Path) -> Packed:

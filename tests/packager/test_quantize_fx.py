@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import pytest
@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 import targets
+from packager import recipe
 from packager.check import compare
 from packager.data import Splits
 from packager.export import torchscript
-from packager.quantize import fx_static
+from packager.quantize import Order, fx
 from packager.quantize.calibration import Calibration
 from packager.train import logits
 from runner.errors import StepError
@@ -45,10 +46,15 @@ def calibration(few_splits: Splits) -> Calibration:
     return Calibration(samples=few_splits.calibration, preprocess=few_splits.preprocess, progress=Silent())
 
 
-def exported(module: nn.Module, target: Target, calibration: Calibration) -> bytes:
+def order(target: Target, calibration: Calibration, plan: recipe.Quantize | None = None) -> Order:
+    """Return what is asked for."""
+    return Order(target=target, plan=plan or recipe.Quantize(), calibration=calibration)
+
+
+def exported(module: nn.Module, target: Target, calibration: Calibration, plan: recipe.Quantize | None = None) -> bytes:
     """Return the int8 network as a file."""
     example = torch.from_numpy(next(calibration.batches("", 1)))
-    return torchscript.export(fx_static.quantize(module, target, calibration), example).content
+    return torchscript.export(fx.quantize(module, order(target, calibration, plan)), example).content
 
 
 def snr_db(module: nn.Module, content: bytes, target: Target, splits: Splits, folder: Path) -> float:
@@ -87,12 +93,73 @@ def test_shortcuts_reused_layers_and_single_pixels_are_borne(
 def test_the_scales_of_weights_follow_the_target(
     target: Target, per_channel: bool, trained: nn.Module, calibration: Calibration
 ) -> None:
-    quantized = fx_static.quantize(trained, replace(target, per_channel=per_channel), calibration)
+    quantized = fx.quantize(trained, order(replace(target, per_channel=per_channel), calibration))
 
     scheme = torch.per_channel_affine if per_channel else torch.per_tensor_affine
     weights = [quantized.get_submodule(name).weight() for name in ("conv1", "conv2", "hidden", "linear")]  # type: ignore[operator]  # of quantized layers, a method
     assert {weight.qscheme() for weight in weights} == {scheme}
     assert {weight.dtype for weight in weights} == {torch.qint8}
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=NAMES)
+@pytest.mark.parametrize(
+    "plan",
+    [*(recipe.Quantize(ranges=ranges) for ranges in get_args(recipe.Ranges)), recipe.Quantize(symmetric=True)],
+    ids=[*get_args(recipe.Ranges), "symmetric"],
+)
+def test_every_choice_of_ranges_answers_as_the_fp32_network_does(
+    plan: recipe.Quantize,
+    target: Target,
+    trained: nn.Module,
+    calibration: Calibration,
+    few_splits: Splits,
+    tmp_path: Path,
+) -> None:
+    content = exported(trained, target, calibration, plan)
+
+    assert snr_db(trained, content, target, few_splits, tmp_path) >= 20
+
+
+def test_the_recipe_comes_before_the_target_in_the_scales_of_weights(
+    trained: nn.Module, calibration: Calibration
+) -> None:
+    quantized = fx.quantize(trained, order(TARGETS[0], calibration, recipe.Quantize(per_channel=False)))
+
+    assert quantized.get_submodule("linear").weight().qscheme() == torch.per_tensor_affine  # type: ignore[operator]  # of quantized layers, a method
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=NAMES)
+@pytest.mark.parametrize("pattern", ["conv1", "hidden", "lin*"])
+def test_layers_that_the_recipe_keeps_stay_in_fp32(
+    pattern: str, target: Target, trained: nn.Module, calibration: Calibration, few_splits: Splits, tmp_path: Path
+) -> None:
+    plan = recipe.Quantize(keep_fp32=(pattern,))
+    quantized = fx.quantize(trained, order(target, calibration, plan))
+    content = exported(trained, target, calibration, plan)
+
+    in_fp32 = {name.split(".")[0] for name, layer in quantized.named_modules() if type(layer) in (nn.Conv2d, nn.Linear)}
+    assert in_fp32 == {"linear" if pattern == "lin*" else pattern}
+    assert snr_db(trained, content, target, few_splits, tmp_path) >= 20
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [("conv", "did you mean 'conv2'?"), ("backbone.*", "a name of the network's, such as 'conv1'")],
+)
+def test_a_pattern_that_names_no_layer_is_told(
+    pattern: str, hint: str, trained: nn.Module, calibration: Calibration
+) -> None:
+    with pytest.raises(StepError) as caught:
+        fx.quantize(trained, order(TARGETS[0], calibration, recipe.Quantize(keep_fp32=(pattern,))))
+
+    assert str(caught.value) == f"keep_fp32: {pattern!r} names no layer of the network\n  try: {hint}"
+
+
+def test_leaving_every_layer_in_fp32_is_refused(trained: nn.Module, calibration: Calibration) -> None:
+    with pytest.raises(StepError) as caught:
+        fx.quantize(trained, order(TARGETS[0], calibration, recipe.Quantize(keep_fp32=("*",))))
+
+    assert str(caught.value) == "keep_fp32: every layer stays in fp32\n  try: fewer patterns, or --quantize none"
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
@@ -117,7 +184,7 @@ def test_calibration_sees_every_calibration_sample_once_in_strides_as_the_networ
 ) -> None:
     progress = RecordingProgress()
     watched = WatchedCalibration(samples=few_splits.calibration, preprocess=few_splits.preprocess, progress=progress)
-    fx_static.quantize(trained, TARGETS[0], watched)
+    fx.quantize(trained, order(TARGETS[0], watched))
 
     assert [len(batch) for batch in watched.batches_seen] == [32, 32, 6]
     expected = few_splits.preprocess.apply(few_splits.calibration.array())
@@ -137,7 +204,7 @@ def test_ranges_follow_every_stride_of_the_calibration_samples(
 
 def test_the_network_is_left_as_it_was(trained: nn.Module, calibration: Calibration) -> None:
     before = {name: value.clone() for name, value in trained.state_dict().items()}
-    fx_static.quantize(trained, TARGETS[0], calibration)
+    fx.quantize(trained, order(TARGETS[0], calibration))
 
     assert trained.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
@@ -147,7 +214,7 @@ def test_the_network_is_left_as_it_was(trained: nn.Module, calibration: Calibrat
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
 def test_a_layer_that_cannot_be_traced_is_named(target: Target, calibration: Calibration) -> None:
     with pytest.raises(StepError) as caught:
-        fx_static.quantize(modules.Gated().eval(), target, calibration)
+        fx.quantize(modules.Gated().eval(), order(target, calibration))
 
     assert str(caught.value) == (
         "the network cannot be quantized, in block.gate (Gate): "
@@ -160,7 +227,7 @@ def test_an_engine_that_this_torch_has_not_is_told_with_those_that_it_has(
     trained: nn.Module, calibration: Calibration
 ) -> None:
     with pytest.raises(StepError) as caught:
-        fx_static.quantize(trained, replace(TARGETS[0], engine=cast("Engine", "tpu")), calibration)
+        fx.quantize(trained, order(replace(TARGETS[0], engine=cast("Engine", "tpu")), calibration))
 
     what, advice = str(caught.value).splitlines()
     assert what.startswith("x86: this build of torch has no quantization engine 'tpu', but ")

@@ -1,0 +1,65 @@
+"""What PyTorch's own quantization looks at activations with: the ranges that every road to int8 shares."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.ao.quantization.observer import UniformQuantizationObserverBase
+
+from packager import recipe
+from packager.quantize import Order
+from packager.quantize.ranges import RangeEstimator
+
+REDUCED_RANGE = ("x86", "fbgemm")
+"""Engines whose kernels add up two products in 16 bits where a CPU has no VNNI: activations get seven bits there, as
+torch's own settings for these engines have it. The others have no such kernels."""
+
+
+class RangeObserver(UniformQuantizationObserverBase):  # type: ignore[misc]  # torch.ao ships no types
+    """Passes activations on, and lets a RangeEstimator see them."""
+
+    def __init__(self, plan: recipe.Quantize, quant_max: int, ceiling: float = torch.inf) -> None:
+        scheme = torch.per_tensor_symmetric if plan.symmetric else torch.per_tensor_affine
+        super().__init__(dtype=torch.quint8, qscheme=scheme, quant_min=0, quant_max=quant_max)
+        self.ceiling = ceiling
+        self.estimator = RangeEstimator(plan.ranges, percentile=plan.percentile)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the activations as they are."""
+        self.estimator.see(values.detach().clamp(max=self.ceiling))
+        return values
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point."""
+        low, high = self.estimator.range()
+        scale, zero_point = self._calculate_qparams(torch.tensor(low), torch.tensor(high))
+        return scale, zero_point
+
+
+def activations(order: Order, ceiling: float = torch.inf) -> Callable[[], RangeObserver]:
+    """Return what observes activations for the order's engine; those above `ceiling` count as `ceiling`."""
+    made: Callable[[], RangeObserver] = RangeObserver.with_args(
+        plan=order.plan, quant_max=largest(order), ceiling=ceiling
+    )
+    return made
+
+
+def largest(order: Order) -> int:
+    """Return the integer that the largest activation becomes; the smallest becomes 0."""
+    return 127 if order.target.engine in REDUCED_RANGE else 255
+
+
+def calibrate(observed: nn.Module, order: Order) -> None:
+    """Show the calibration samples to every observer in the network, as often as their method needs."""
+    observers = [module for module in observed.modules() if isinstance(module, RangeObserver)]
+    for _ in range(max((observer.estimator.passes for observer in observers), default=0)):
+        for batch in order.calibration.batches(f"calibrate {order.target.engine}"):
+            observed(torch.from_numpy(batch))
+        for observer in observers:
+            observer.estimator.end_pass()
+
+
+def sample(order: Order) -> Tensor:
+    """Return one calibration sample as the network sees it."""
+    calibration = order.calibration
+    return torch.from_numpy(calibration.preprocess.apply(calibration.samples.take(slice(0, 1))))

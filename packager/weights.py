@@ -1,5 +1,6 @@
-"""Trained weights from a file into a model. Nothing in the file is trusted: no code of it is run."""
+"""Trained weights from a file into a model, and back. Nothing in the file is trusted: no code of it is run."""
 
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -10,9 +11,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from runner import atomic
 from runner.errors import StepError, UsageError
 
-SUFFIXES = (".pth", ".pt", ".safetensors")
+SAFETENSORS = ".safetensors"
+SUFFIXES = (".pth", ".pt", SAFETENSORS)
 # Under which training scripts keep the weights beside the optimizer's state.
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 # What DistributedDataParallel and torch.compile put before the names of the weights.
@@ -28,12 +31,41 @@ def load(path: Path, module: nn.Module) -> None:
         raise UsageError(f"expected a {', '.join(SUFFIXES)} file", where=str(path))
     if not path.is_file():
         raise UsageError("there is no such file", where=str(path))
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    content = _read_safetensors(path) if path.suffix == SAFETENSORS else _read_torch(path)
     weights = _unwrap(content, path)
     expected = module.state_dict()
     weights = {_bare(name, expected): value for name, value in weights.items()}
     _compare(expected, weights, path)
     module.load_state_dict(weights)
+
+
+def check_destination(path: Path) -> None:
+    """Refuse, before a training, a path that its weights cannot be written to after it. Raises UsageError."""
+    if path.suffix != SAFETENSORS:
+        what = f"expected a {SAFETENSORS} file"
+        raise UsageError(what, where=str(path), advice=f"--save-weights {path.with_suffix(SAFETENSORS)}")
+    try:
+        atomic.check_destination(path)
+    except UsageError as error:
+        raise UsageError(error.what, where=error.where, advice="another place with --save-weights") from None
+
+
+def save(module: nn.Module, path: Path) -> None:
+    """Write all weights as a .safetensors file, which takes its name when the disk has all of it. Raises StepError."""
+    # Each tensor on its own, where the library would leave out one that two names share: `load` asks for all names.
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with draft.open("wb") as file:
+            file.write(safetensors.torch.save(tensors))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise StepError(what, where=str(path), advice="free some space, or name another place") from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _read_safetensors(path: Path) -> object:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from packager import weights
 from runner.errors import StepError, UsageError
+from tests import disk
 
 
 def _net() -> nn.Module:
@@ -190,3 +191,60 @@ def test_a_missing_file_and_a_file_of_another_suffix_are_refused(tmp_path: Path)
         weights.load(tmp_path / "gone.pth", nn.Linear(2, 2))
     with pytest.raises(UsageError, match=r"net\.onnx: expected a \.pth, \.pt, \.safetensors file"):
         weights.load(tmp_path / "net.onnx", nn.Linear(2, 2))
+
+
+def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
+    source, target = _net(), _net()
+    source.to(memory_format=torch.channels_last)
+
+    weights.save(source, tmp_path / "net.safetensors")
+    weights.load(tmp_path / "net.safetensors", target)
+
+    assert _equal(source, target)
+    assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_a_weight_that_two_layers_share_is_saved_under_both_names(tmp_path: Path) -> None:
+    source, target = (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)) for _ in range(2))
+    source[1].weight = source[0].weight
+
+    weights.save(source, tmp_path / "net.safetensors")
+    weights.load(tmp_path / "net.safetensors", target)
+
+    assert _equal(source, target)
+
+
+def test_a_full_disk_leaves_the_weights_that_were_there(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    weights.save(nn.Linear(2, 2), path)
+    before = path.read_bytes()
+
+    with disk.small(1000), pytest.raises(StepError) as caught:
+        weights.save(nn.Linear(100, 100), path)
+
+    assert str(caught.value) == (
+        f"{path}: cannot be written: File too large\n  try: free some space, or name another place"
+    )
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"net\.safetensors: cannot be written: No such file or directory"):
+        weights.save(_net(), tmp_path / "gone" / "net.safetensors")
+
+
+def test_a_place_that_weights_cannot_go_to_is_refused_before_the_training(tmp_path: Path) -> None:
+    weights.check_destination(tmp_path / "net.safetensors")
+
+    with pytest.raises(UsageError) as caught:
+        weights.check_destination(tmp_path / "net.pth")
+    assert str(caught.value) == (
+        f"{tmp_path}/net.pth: expected a .safetensors file\n  try: --save-weights {tmp_path}/net.safetensors"
+    )
+    with pytest.raises(UsageError) as caught:
+        weights.check_destination(tmp_path / "gone" / "net.safetensors")
+    assert str(caught.value) == (
+        f"{tmp_path}/gone/net.safetensors: cannot be written: there is no folder {tmp_path}/gone\n"
+        "  try: another place with --save-weights"
+    )

@@ -1,4 +1,4 @@
-"""From the name of a model to a module with its first weights: ours, torchvision's, or the user's own."""
+"""From the name of a model to one with its first weights: ours, torchvision's, the user's own, or an ONNX file."""
 
 import contextlib
 import hashlib
@@ -15,42 +15,62 @@ import torch
 from torch import nn
 
 import models
-from packager import project, recipe, weights
+from packager import onnx_model, pretrained, project, recipe, weights
+from packager.data import Splits
+from packager.onnx_model import OnnxModel
 from runner.errors import StepError, UsageError, nearest
 from runner.manifest import Preprocess
 
 CLASSES_NAMES = ("num_classes", "classes")
 CHANNELS_NAMES = ("in_channels", "channels")
+OTHER_CHANNELS = re.compile(r"expected input\[([\d, ]+)\] to have (\d+) channels")
+"""What a convolution says to images that it is not for."""
+BY_SIGNATURE = f"a parameter {CHANNELS_NAMES[0]} gets the number of channels of the data"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LoadedModel:
     """A model that is ready for training, or for use where its weights were given."""
 
-    module: nn.Module
-    """In eval mode."""
+    model: nn.Module | OnnxModel
+    """A module is in eval mode."""
     name: str
     """Short, and fit for file names: `net-Net` for net.py:Net."""
     sha256: str
     """Of the source text, the structure and the weights."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The network as PyTorch has it. Raises StepError where it exists only as an ONNX file."""
+        if isinstance(self.model, OnnxModel):
+            raise self.model.no_module()
+        return self.model
 
 
 def check(model: recipe.Model) -> None:
     """Refuse, before any data are read, a model or weights that are not there. Raises UsageError."""
     if ".py" in model.name:
         _user_file(model.name)
+    elif model.name.endswith(onnx_model.SUFFIX):
+        _check_onnx_file(model)
     else:
         _refuse_unknown(model.name)
-    if model.weights is not None and not Path(model.weights).expanduser().is_file():
+    if model.weights == pretrained.NAME:
+        pretrained.check(model.name)
+    elif model.weights is not None and not Path(model.weights).expanduser().is_file():
         raise UsageError("there is no such file", where=model.weights, advice="--weights FILE")
 
 
-def load(model: recipe.Model, preprocess: Preprocess, *, classes: int, seed: int) -> LoadedModel:
+def load(model: recipe.Model, splits: Splits, *, seed: int) -> LoadedModel:
     """Build the model for these images, try it on a blank batch, and give it the weights that the recipe names.
 
-    Random weights follow from `seed`. Raises UsageError and StepError.
+    Random weights follow from `seed`; an ONNX file has its own. Raises UsageError and StepError.
     """
     check(model)
+    preprocess, classes = splits.preprocess, len(splits.classes)
+    if model.name.endswith(onnx_model.SUFFIX):
+        file = onnx_model.load(Path(model.name).expanduser(), preprocess, classes)
+        return LoadedModel(model=file, name=_fit_for_files(file.name), sha256=file.sha256)
     torch.manual_seed(seed)
     if ".py" in model.name:
         name, module, sources = _load_users(model.name, preprocess.channels, classes)
@@ -58,10 +78,23 @@ def load(model: recipe.Model, preprocess: Preprocess, *, classes: int, seed: int
         name, module, sources = _load_ours(model.name, preprocess, classes)
     module.eval()
     _try(module, model.name, preprocess, classes)
-    if model.weights is not None:
+    if model.weights == pretrained.NAME:
+        pretrained.load(pretrained.find(model.name, splits), module)
+    elif model.weights is not None:
         weights.load(Path(model.weights).expanduser(), module)
-    safe_name = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
-    return LoadedModel(module=module, name=safe_name, sha256=_digest(module, sources))
+    return LoadedModel(model=module, name=_fit_for_files(name), sha256=_digest(module, sources))
+
+
+def _fit_for_files(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+
+
+def _check_onnx_file(model: recipe.Model) -> None:
+    if model.weights is not None:
+        what = f"{model.name} has weights of its own, and --weights names others"
+        raise UsageError(what, where=model.weights, advice="leave --weights out")
+    if not Path(model.name).expanduser().is_file():
+        raise UsageError("there is no such file", where=model.name, advice="--model FILE.onnx")
 
 
 def _load_ours(name: str, preprocess: Preprocess, classes: int) -> tuple[str, nn.Module, Mapping[str, str]]:
@@ -177,6 +210,9 @@ def _not_for_these_images(name: str, preprocess: Preprocess, error: Exception) -
     shape = f"{preprocess.channels} x {preprocess.height} x {preprocess.width}"
     message = " ".join(f"{type(error).__name__}: {error}".split())
     advice = "choose another image size, such as --image-size 224, or another model"
+    other = OTHER_CHANNELS.search(message)
+    if other and other[1].split(", ")[1:] == shape.split(" x "):
+        advice = f"images of {other[2]} channels, or a model that takes {preprocess.channels}: {BY_SIGNATURE}"
     if isinstance(error, ImportError):
         advice = "import at the top of the file, not within forward()"
     return StepError(f"cannot take images of {shape}: {message}", where=name, advice=advice)

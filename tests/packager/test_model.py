@@ -2,6 +2,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,8 +11,11 @@ import models
 import packager
 import runner
 from packager import model, project, recipe
+from packager.data import Samples, Splits
+from packager.onnx_model import OnnxModel
 from runner.errors import StepError, UsageError
 from runner.manifest import Preprocess
+from tests import networks
 
 NET = """
 import torch
@@ -46,10 +50,25 @@ def _write(root: Path, files: dict[str, str]) -> None:
 def _load(
     name: str, *, channels: int = 1, side: int = 8, classes: int = 3, weights: str | None = None
 ) -> model.LoadedModel:
+    splits = _splits(channels=channels, side=side, classes=classes)
+    return model.load(recipe.Model(name=name, weights=weights), splits, seed=0)
+
+
+def _splits(*, channels: int = 1, side: int = 8, classes: int = 3) -> Splits:
+    """Return data of which a model looks at nothing but the shape and the classes."""
+    none = Samples.whole(np.zeros((0, channels, side, side), np.uint8), np.zeros(0, np.int64))
     preprocess = Preprocess(
         channels=channels, height=side, width=side, scale=1 / 255, mean=(0.5,), std=(0.5,), resize="none"
     )
-    return model.load(recipe.Model(name=name, weights=weights), preprocess, classes=classes, seed=0)
+    return Splits(
+        train=none,
+        validation=none,
+        calibration=none,
+        evaluation=none,
+        classes=tuple(str(label) for label in range(classes)),
+        preprocess=preprocess,
+        sha256="",
+    )
 
 
 def _source(name: str, files: dict[str, str], root: Path) -> str:
@@ -68,8 +87,7 @@ def test_our_own_models_follow_the_data_and_the_seed() -> None:
 
 
 def test_another_seed_gives_other_weights() -> None:
-    preprocess = Preprocess(channels=1, height=8, width=8, scale=1.0, mean=(0.0,), std=(1.0,), resize="none")
-    digests = {model.load(recipe.Model(), preprocess, classes=3, seed=seed).sha256 for seed in (0, 1, 0)}
+    digests = {model.load(recipe.Model(), _splits(), seed=seed).sha256 for seed in (0, 1, 0)}
 
     assert len(digests) == 2
 
@@ -103,6 +121,66 @@ def test_a_model_that_cannot_take_the_images_is_refused_with_their_size() -> Non
 
     assert caught.value.what.startswith("cannot take images of 3 x 28 x 28: RuntimeError: ")
     assert caught.value.advice == "choose another image size, such as --image-size 224, or another model"
+
+
+@pytest.mark.parametrize(("fixed", "images"), [(3, 1), (1, 3)])
+def test_a_model_for_other_channels_is_refused_with_advice_about_channels(
+    tmp_path: Path, fixed: int, images: int
+) -> None:
+    _write(tmp_path, {"net.py": NET.replace("nn.Linear(64, num_classes)", f"nn.Conv2d({fixed}, num_classes, 3)")})
+    (tmp_path / "net.py").write_text((tmp_path / "net.py").read_text().replace("torch.flatten(x, 1)", "x"))
+
+    with pytest.raises(StepError) as caught:
+        _load("net.py:Net", channels=images)
+
+    assert caught.value.what.startswith(f"cannot take images of {images} x 8 x 8: RuntimeError: Given groups=1")
+    assert caught.value.advice == (
+        f"images of {fixed} channels, or a model that takes {images}: "
+        "a parameter in_channels gets the number of channels of the data"
+    )
+
+
+def test_channels_that_do_not_fit_within_the_network_are_no_matter_of_the_images(tmp_path: Path) -> None:
+    text = "from torch import nn\ndef net(): return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(5, 3, 3))"
+    _write(tmp_path, {"net.py": text})
+
+    with pytest.raises(StepError, match="to have 5 channels, but got 4") as caught:
+        _load("net.py:net")
+
+    assert "image size" in caught.value.advice
+
+
+def test_an_onnx_file_is_a_model_with_weights_of_its_own(tmp_path: Path) -> None:
+    networks.write_onnx(tmp_path / "my net.onnx")
+
+    loaded = _load("my net.onnx")
+
+    assert loaded.name == "my-net"
+    assert isinstance(loaded.model, OnnxModel)
+    assert loaded.sha256 == loaded.model.sha256
+    with pytest.raises(StepError, match="exists only as an ONNX file"):
+        _ = loaded.module
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("net.pth", "net.pth: net.onnx has weights of its own, and --weights names others\n  try: leave --weights out"),
+        (None, "net.onnx: there is no such file\n  try: --model FILE.onnx"),
+    ],
+)
+def test_an_onnx_file_that_is_not_there_or_has_other_weights_is_refused_before_data_are_read(
+    weights: str | None, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        model.check(recipe.Model(name="net.onnx", weights=weights))
+
+    assert str(caught.value) == message
+
+
+def test_a_model_without_pretrained_weights_is_refused_before_data_are_read() -> None:
+    with pytest.raises(UsageError, match="there are no pretrained weights of small_cnn"):
+        model.check(recipe.Model(name="small_cnn", weights="pretrained"))
 
 
 def test_a_users_model_gets_the_classes_and_channels_that_its_signature_names(tmp_path: Path) -> None:

@@ -76,14 +76,17 @@ def resolve(options: Options) -> Recipe:
         _quantize(options, base.quantize),
         _budget(options, base.budget),
     )
-    learns = any(each is not None and each.qat is not None for each in (quantize, budget))
+    prunes = [prune, *(variant.prune for variant in base.variants)]
+    learners = [quantize, budget, *(variant.quantize for variant in base.variants)]
+    tunes = any(each is not None and each.fine_tune_epochs != 0 for each in prunes)
+    tunes |= any(each is not None and each.qat is not None for each in learners)
     resolved = replace(
         base,
         models=() if options.model else base.models,
         seed=_given(options.seed, base.seed),
         model=_model(options, base.model),
         data=_data(options, base.data),
-        train=_train(options, base.train, tunes=learns or (prune is not None and prune.fine_tune_epochs != 0)),
+        train=_train(options, base.train, tunes=tunes),
         prune=prune,
         quantize=quantize,
         candidates=_given(options.candidates, base.candidates),

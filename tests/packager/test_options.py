@@ -5,8 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from packager.options import Options, resolve
-from packager.recipe import Data, Export, Measure, Model, Prune, Quantize, Recipe, Train
+from packager.options import Options, overlay, resolve
+from packager.recipe import (
+    Budget,
+    Data,
+    Export,
+    Measure,
+    Model,
+    Prune,
+    Qat,
+    Quantize,
+    QuantizeMethod,
+    Recipe,
+    Train,
+    Variant,
+)
 from runner.errors import UsageError
 
 RECIPE = """
@@ -75,7 +88,14 @@ def test_every_option_has_its_place() -> None:
         augment="shift",
         compute="cpu",
         prune=0.3,
+        prune_method="channels",
         quantize="dynamic",
+        ranges="entropy",
+        keep_fp32=("conv1", "stack*"),
+        sensitivity=True,
+        candidates=("int8.onnx", "fp32.onnx"),
+        max_drop=1.5,
+        settings=("export.opset=18", "prune.importance=taylor"),
         seed=7,
         effort="rigorous",
         threads=4,
@@ -101,8 +121,11 @@ def test_every_option_has_its_place() -> None:
             augment="shift",
             compute="cpu",
         ),
-        prune=Prune(amount=0.3),
-        quantize=Quantize(method="dynamic"),
+        prune=Prune(method="channels", amount=0.3, importance="taylor"),
+        quantize=Quantize(method="dynamic", ranges="entropy", keep_fp32=("conv1", "stack*"), sensitivity=True),
+        candidates=("int8.onnx", "fp32.onnx"),
+        budget=Budget(max_drop=1.5),
+        export=Export(opset=18),
         measure=Measure(effort="rigorous", threads=4),
     )
 
@@ -183,6 +206,7 @@ def test_pruning_of_nothing_is_none() -> None:
         (None, Quantize()),
         ("static", Quantize(method="static")),
         ("dynamic", Quantize(method="dynamic")),
+        ("qat", Quantize(qat=Qat())),
         ("none", None),
     ],
 )
@@ -190,11 +214,44 @@ def test_quantization_is_as_it_is_named(word: str | None, expected: Quantize | N
     assert resolve(Options(quantize=word)).quantize == expected
 
 
+@pytest.mark.parametrize("word", ["static", "dynamic", "qat"])
+def test_another_way_to_quantize_keeps_what_the_recipe_says_of_the_rest(word: str, tmp_path: Path) -> None:
+    path = tmp_path / "qat.toml"
+    path.write_text('[quantize]\nranges = "mse"\nqat = { epochs = 5 }\n', encoding="utf-8")
+    found = resolve(Options(recipe=str(path), quantize=word)).quantize
+    method: QuantizeMethod = "dynamic" if word == "dynamic" else "static"
+    assert found == Quantize(method=method, ranges="mse", qat=Qat(epochs=5) if word == "qat" else None)
+
+
+def test_how_to_prune_is_an_answer_to_whether() -> None:
+    assert resolve(Options(model="resnet8", prune_method="channels")).prune == Prune(method="channels")
+    assert resolve(Options(prune_method="2:4", prune=0)).prune is None
+
+
+@pytest.mark.parametrize("options", [Options(ranges="mse"), Options(keep_fp32=("a",)), Options(sensitivity=True)])
+def test_a_detail_of_a_quantization_that_there_is_not_is_refused(options: Options) -> None:
+    expected = "--ranges, --keep-fp32, --sensitivity: nothing is quantized that this could be for"
+    assert refusal(replace(options, quantize="none")) == expected
+
+
+def test_a_budget_is_laid_over_that_of_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "budget.toml"
+    path.write_text("budget = { max_drop = 2, qat = { epochs = 7 } }\n", encoding="utf-8")
+    assert resolve(Options(max_drop=0.5)).budget == Budget(max_drop=0.5)
+    assert resolve(Options(recipe=str(path))).budget == Budget(max_drop=2.0, qat=Qat(epochs=7))
+    assert resolve(Options(recipe=str(path), max_drop=0.5)).budget == Budget(max_drop=0.5, qat=Qat(epochs=7))
+
+
+def test_an_onnx_file_is_neither_trained_nor_pruned() -> None:
+    assert resolve(Options(model="net.onnx")) == Recipe(model=Model(name="net.onnx"), quantize=Quantize())
+    assert resolve(Options(model="net.onnx", epochs=3)).train == Train(epochs=3)  # which is then refused in words
+
+
 # A recipe beneath
 
 
 def test_a_recipe_alone_is_taken_as_it_stands(file: Path) -> None:
-    assert resolve(Options(recipe=file)) == Recipe(
+    assert resolve(Options(recipe=str(file))) == Recipe(
         seed=3,
         model=Model(name="resnet8", weights="resnet8.pth"),
         data=Data(source="cifar10", validation=0.2),
@@ -206,7 +263,7 @@ def test_a_recipe_alone_is_taken_as_it_stands(file: Path) -> None:
 
 
 def test_options_go_over_a_recipe_and_leave_the_rest(file: Path) -> None:
-    options = Options(recipe=file, seed=0, epochs=2, prune=0.75, quantize="static", threads=1, eval_samples=10)
+    options = Options(recipe=str(file), seed=0, epochs=2, prune=0.75, quantize="static", threads=1, eval_samples=10)
     assert resolve(options) == Recipe(
         seed=0,
         model=Model(name="resnet8", weights="resnet8.pth"),
@@ -219,40 +276,127 @@ def test_options_go_over_a_recipe_and_leave_the_rest(file: Path) -> None:
 
 
 def test_another_model_does_not_inherit_the_weights_of_the_recipes(file: Path) -> None:
-    assert resolve(Options(recipe=file, model="small_cnn")).model == Model(name="small_cnn", weights=None)
-    assert resolve(Options(recipe=file, weights="new.pth")).model == Model(name="resnet8", weights="new.pth")
+    assert resolve(Options(recipe=str(file), model="small_cnn")).model == Model(name="small_cnn", weights=None)
+    assert resolve(Options(recipe=str(file), weights="new.pth")).model == Model(name="resnet8", weights="new.pth")
 
 
 def test_a_recipe_that_trains_trains_the_weights_that_it_is_given(file: Path) -> None:
-    assert resolve(Options(recipe=file, weights="new.pth")).train == Train(epochs=5, batch_size=32)
+    assert resolve(Options(recipe=str(file), weights="new.pth")).train == Train(epochs=5, batch_size=32)
 
 
 def test_a_recipes_steps_are_turned_off_one_by_one(file: Path) -> None:
-    found = resolve(Options(recipe=file, epochs=0, prune=0, quantize="none"))
+    found = resolve(Options(recipe=str(file), epochs=0, prune=0, quantize="none"))
     assert (found.train, found.prune, found.quantize) == (None, None, None)
-    tuned = resolve(Options(recipe=file, epochs=0))
+    tuned = resolve(Options(recipe=str(file), epochs=0))
     assert (tuned.train, tuned.prune) == (None, Prune(amount=0.25, fine_tune_epochs=0))
 
 
 def test_a_recipe_without_training_is_trained_when_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "bare.toml"
     path.touch()
-    assert resolve(Options(recipe=path)) == Recipe()
-    assert resolve(Options(recipe=path, epochs=1)).train == Train(epochs=1)
-    assert resolve(Options(recipe=path, prune=0.5)).prune == Prune(amount=0.5)
+    assert resolve(Options(recipe=str(path))) == Recipe()
+    assert resolve(Options(recipe=str(path), epochs=1)).train == Train(epochs=1)
+    assert resolve(Options(recipe=str(path), prune=0.5)).prune == Prune(amount=0.5)
 
 
 def test_a_recipe_that_only_fine_tunes_keeps_what_it_says_of_it(tmp_path: Path) -> None:
     path = tmp_path / "tune.toml"
     path.write_text('train = { epochs = 0, augment = "shift" }\nprune = { amount = 0.5 }\n', encoding="utf-8")
-    assert resolve(Options(recipe=path)).train == Train(epochs=0, augment="shift")
+    assert resolve(Options(recipe=str(path))).train == Train(epochs=0, augment="shift")
+
+
+def test_a_model_that_is_named_takes_the_place_of_all_of_a_recipes(tmp_path: Path) -> None:
+    path = tmp_path / "many.toml"
+    path.write_text('models = ["resnet8", "small_cnn"]\n', encoding="utf-8")
+    assert resolve(Options(recipe=str(path))).models == ("resnet8", "small_cnn")
+    assert resolve(Options(recipe=str(path), model="wide_cnn")).models == ()
+
+
+@pytest.mark.parametrize("step", ["prune = {}", "quantize = { qat = {} }"])
+def test_what_a_variant_learns_with_follows_the_options_of_training(step: str, tmp_path: Path) -> None:
+    path = tmp_path / "variant.toml"
+    path.write_text(f'[[variants]]\nname = "other"\nartifacts = []\n{step}\n', encoding="utf-8")
+    assert resolve(Options(recipe=str(path), batch_size=16)).train == Train(epochs=0, batch_size=16)
+    assert resolve(Options(recipe=str(path))).train is None
+
+
+def test_a_recipe_is_found_by_its_name() -> None:
+    found = resolve(Options(recipe="small-cnn", epochs=1))
+    assert (found.model.name, found.train, found.prune) == ("small_cnn", Train(epochs=1), Prune())
+    assert found.title == "small_cnn: train, prune, fine-tune, int8"
+
+
+# Any key
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("prune.importance=taylor", replace(Recipe(), prune=Prune(importance="taylor"))),
+        ("seed = 3", replace(Recipe(), seed=3)),
+        ("title=two words", replace(Recipe(), title="two words")),
+        ("title=", Recipe()),
+        ("model.name=net.py:Net", replace(Recipe(), model=Model(name="net.py:Net"))),
+        ("data.mean=[0.5, 1]", replace(Recipe(), data=Data(mean=(0.5, 1.0)))),
+        ("train.learning_rate=1e-2", replace(Recipe(), train=Train(learning_rate=0.01))),
+        ("quantize.qat.epochs=3", replace(Recipe(), quantize=Quantize(qat=Qat(epochs=3)))),
+        ("quantize.symmetric=true", replace(Recipe(), quantize=Quantize(symmetric=True))),
+        ("candidates=['int8.onnx']", replace(Recipe(), candidates=("int8.onnx",))),
+        ('prune.amounts={"stack1.*" = 0.25}', replace(Recipe(), prune=Prune(amounts={"stack1.*": 0.25}))),
+        (
+            "variants=[{name = 'qat', artifacts = []}]",
+            replace(Recipe(), variants=(Variant(name="qat", artifacts=()),)),
+        ),
+    ],
+)
+def test_any_key_of_a_recipe_can_be_set_as_toml_has_it_or_in_bare_words(setting: str, expected: Recipe) -> None:
+    assert overlay(Recipe(), [setting]) == expected
+
+
+def test_of_two_settings_the_later_one_holds_and_the_rest_stays() -> None:
+    base = Recipe(seed=1, prune=Prune(amount=0.25, keep=("conv1",)))
+    assert overlay(base, ["prune.amount=0.5", "prune.amount=0.75"]) == replace(
+        base, prune=Prune(amount=0.75, keep=("conv1",))
+    )
+    assert overlay(base, []) is base
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("prune.importence=taylor", "prune.importence: unknown key; did you mean 'importance'?"),
+        (
+            "prune.importance=size",
+            "prune.importance: expected one of 'l1', 'l2', 'batch-norm', 'taylor', 'random', got",
+        ),
+        ("train.epochs=many", "train.epochs: expected an integer, got 'many'"),
+        ("train=8", "train: expected a table of keys, got 8"),
+        ("prune.amounts.stack1.conv=0.5", "prune.amounts[stack1]: expected a number"),
+        ("variants.half.name=a", "variants: expected a list, got {'half': {'name': 'a'}}"),
+        ("train.learning_rate=nan", "train.learning_rate: expected a finite number, got nan"),
+    ],
+)
+def test_a_setting_that_no_recipe_has_is_told_with_its_key(setting: str, what: str) -> None:
+    found = refusal(Options(settings=(setting,)))
+    assert found.startswith(f"--set: {what}")
+    assert found.endswith("\n  try: a key of the recipe, as `pack inspect BUNDLE --recipe` shows")
+
+
+@pytest.mark.parametrize("setting", ["prune", "=3", "prune.=3", ".amount=3", "prune..amount=0.3", ""])
+def test_a_setting_without_key_or_value_is_told(setting: str) -> None:
+    expected = f"--set {setting}: expected KEY=VALUE, as in prune.importance=taylor"
+    assert refusal(Options(settings=("seed=1", setting))) == expected
+
+
+def test_settings_are_held_to_the_bounds_like_all_else() -> None:
+    assert refusal(Options(settings=("prune.amount=2",))) == ("prune.amount: expected above 0 and below 1, got 2.0")
 
 
 # Contradictions
 
 
 def test_every_number_beyond_its_bounds_is_told_at_once(file: Path) -> None:
-    assert refusal(Options(recipe=file, epochs=-1, prune=1.5, threads=0)) == (
+    assert refusal(Options(recipe=str(file), epochs=-1, prune=1.5, threads=0)) == (
         "train.epochs: expected 0 or more, got -1\n"
         "prune.amount: expected above 0 and below 1, got 1.5\n"
         "measure.threads: expected 1 to 1024, got 0"
@@ -262,4 +406,4 @@ def test_every_number_beyond_its_bounds_is_told_at_once(file: Path) -> None:
 def test_a_recipe_that_is_none_is_refused_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("sead = 1\n", encoding="utf-8")
-    assert refusal(Options(recipe=path)).startswith(f"{path}: sead: unknown key; did you mean 'seed'?\n")
+    assert refusal(Options(recipe=str(path))).startswith(f"{path}: sead: unknown key; did you mean 'seed'?\n")

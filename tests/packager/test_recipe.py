@@ -1,6 +1,10 @@
 """Recipes are read strictly, say what is wrong with the path of its key, and come out as the TOML that they went in."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packager import bounds, recipe
-from packager.recipe import Data, Export, Measure, Model, Prune, Quantize, Recipe, Train
+import targets
+from packager import bounds, compatibility, recipe
+from packager.recipe import Budget, Data, Export, Measure, Model, Prune, Qat, Quantize, Recipe, Train, Variant
 from runner import codec
 from runner.errors import UsageError
 
+ROOT = Path(__file__).parent.parent.parent
 ADVICE = "\n  try: see `pack --help` and the README's recipe"
 
 
@@ -21,7 +27,7 @@ def loaded(folder: Path, text: str | bytes) -> Recipe:
     """Load a recipe of this text."""
     path = folder / "recipe.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return recipe.load(path)
+    return recipe.load(str(path))
 
 
 def refusal(folder: Path, text: str | bytes) -> str:
@@ -44,46 +50,96 @@ def test_an_empty_table_is_a_step_with_its_defaults(tmp_path: Path) -> None:
     assert (found.train, found.prune, found.quantize) == (Train(), Prune(), Quantize())
 
 
+EVERY_KEY = """
+title = "Every key"
+seed = 7
+models = ["resnet8", "wide_cnn"]
+candidates = ["fp32.onnx", "bf16.torchscript"]
+
+[model]
+name = "net.py:Net"
+weights = "net.pth"
+
+[data]
+source = "photos"
+data_dir = "cache"
+image_size = 96
+validation = 0.2
+calibration_samples = 64
+evaluation_samples = 100
+mean = [0.5, 0.25, 1]
+std = [1, 1, 1]
+
+[train]
+epochs = 3
+share = 0.5
+batch_size = 16
+optimizer = "sgd"
+schedule = "plateau"
+learning_rate = 1
+weight_decay = 0.0
+label_smoothing = 0.1
+augment = "shift"
+compute = "cpu"
+arithmetic = "bf16"
+
+[prune]
+method = "channels"
+amount = 0.3
+of = "macs"
+importance = "taylor"
+across_layers = true
+round_to = 4
+amounts = { "stack1.*" = 0.25 }
+keep = ["conv1"]
+schedule = "cubic"
+steps = 3
+fine_tune_epochs = 0
+fine_tune_share = 0.25
+fine_tune_learning_rate = 0.1
+distil = 0
+
+[quantize]
+method = "dynamic"
+torch = "eager"
+onnx = "pt2e"
+operators = "qoperator"
+ranges = "percentile"
+percentile = 99.9
+per_channel = false
+symmetric = true
+equalize = true
+correct_bias = true
+keep_fp32 = ["linear"]
+sensitivity = true
+qat = { epochs = 1, share = 0.5, learning_rate = 0.01, distil = 0.25 }
+
+[[variants]]
+name = "half"
+title = "half of the MACs"
+artifacts = ["int8.onnx"]
+prune = { method = "channels" }
+quantize = {}
+
+[budget]
+max_drop = 1
+qat = { epochs = 4 }
+
+[export]
+opset = 18
+
+[measure]
+effort = "rigorous"
+threads = 4
+"""
+
+
 def test_every_table_is_read(tmp_path: Path) -> None:
-    text = """
-        seed = 7
-        [model]
-        name = "net.py:Net"
-        weights = "net.pth"
-        [data]
-        source = "photos"
-        data_dir = "cache"
-        image_size = 96
-        validation = 0.2
-        calibration_samples = 64
-        evaluation_samples = 100
-        mean = [0.5, 0.25, 1]
-        std = [1, 1, 1]
-        [train]
-        epochs = 3
-        batch_size = 16
-        optimizer = "sgd"
-        schedule = "plateau"
-        learning_rate = 1
-        weight_decay = 0.0
-        label_smoothing = 0.1
-        augment = "shift"
-        compute = "cpu"
-        [prune]
-        method = "l1"
-        amount = 0.3
-        fine_tune_epochs = 0
-        fine_tune_learning_rate = 0.1
-        [quantize]
-        method = "dynamic"
-        [export]
-        opset = 18
-        [measure]
-        effort = "rigorous"
-        threads = 4
-    """
-    assert loaded(tmp_path, text) == Recipe(
+    assert loaded(tmp_path, EVERY_KEY) == Recipe(
+        title="Every key",
         seed=7,
+        models=("resnet8", "wide_cnn"),
+        candidates=("fp32.onnx", "bf16.torchscript"),
         model=Model(name="net.py:Net", weights="net.pth"),
         data=Data(
             source="photos",
@@ -97,6 +153,7 @@ def test_every_table_is_read(tmp_path: Path) -> None:
         ),
         train=Train(
             epochs=3,
+            share=0.5,
             batch_size=16,
             optimizer="sgd",
             schedule="plateau",
@@ -105,12 +162,62 @@ def test_every_table_is_read(tmp_path: Path) -> None:
             label_smoothing=0.1,
             augment="shift",
             compute="cpu",
+            arithmetic="bf16",
         ),
-        prune=Prune(amount=0.3, fine_tune_epochs=0, fine_tune_learning_rate=0.1),
-        quantize=Quantize(method="dynamic"),
+        prune=Prune(
+            method="channels",
+            amount=0.3,
+            of="macs",
+            importance="taylor",
+            across_layers=True,
+            round_to=4,
+            amounts={"stack1.*": 0.25},
+            keep=("conv1",),
+            schedule="cubic",
+            steps=3,
+            fine_tune_epochs=0,
+            fine_tune_share=0.25,
+            fine_tune_learning_rate=0.1,
+            distil=0.0,
+        ),
+        quantize=Quantize(
+            method="dynamic",
+            torch="eager",
+            onnx="pt2e",
+            operators="qoperator",
+            ranges="percentile",
+            percentile=99.9,
+            per_channel=False,
+            symmetric=True,
+            equalize=True,
+            correct_bias=True,
+            keep_fp32=("linear",),
+            sensitivity=True,
+            qat=Qat(epochs=1, share=0.5, learning_rate=0.01, distil=0.25),
+        ),
+        variants=(
+            Variant(
+                name="half",
+                title="half of the MACs",
+                artifacts=("int8.onnx",),
+                prune=Prune(method="channels"),
+                quantize=Quantize(),
+            ),
+        ),
+        budget=Budget(max_drop=1.0, qat=Qat(epochs=4)),
         export=Export(opset=18),
         measure=Measure(effort="rigorous", threads=4),
     )
+
+
+def test_every_key_there_is_stands_in_the_recipe_that_has_every_key(tmp_path: Path) -> None:
+    # A key that is added must be added above as well: what is read is then also written and read again.
+    whole = loaded(tmp_path, EVERY_KEY)
+    written = tomllib.loads(recipe.to_toml(whole))
+    given = tomllib.loads(EVERY_KEY)
+    for table in ("", "model", "data", "train", "prune", "quantize", "export", "measure"):
+        assert set(written[table] if table else written) == set(given[table] if table else given), table
+    assert loaded(tmp_path, recipe.to_toml(whole)) == whole
 
 
 def test_wrong_types_and_unknown_keys_are_all_told_with_their_paths(tmp_path: Path) -> None:
@@ -135,7 +242,7 @@ def test_wrong_types_and_unknown_keys_are_all_told_with_their_paths(tmp_path: Pa
         "train.batch_size: expected an integer, got True",
         "train.schedule: expected one of 'one-cycle', 'plateau', got 'cosine'",
         "train.optimiser: unknown key; did you mean 'optimizer'?",
-        "prune.method: expected one of 'l1', got 'taylor'",
+        "prune.method: expected one of 'l1', 'l1-global', 'random', '2:4', 'channels', got 'taylor'",
         "prune.ammount: unknown key; did you mean 'amount'?",
         "quantise: unknown key; did you mean 'quantize'?",
     }
@@ -154,120 +261,56 @@ def test_a_file_that_is_no_toml_is_told_with_the_place(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert refusal(tmp_path, b"\xff\xfe") == "is not a text file"
     with pytest.raises(UsageError) as caught:
-        recipe.load(tmp_path / "no.toml")
+        recipe.load(str(tmp_path / "no.toml"))
     assert str(caught.value) == f"{tmp_path / 'no.toml'}: cannot be read: No such file or directory"
-
-
-WHOLE = Recipe(train=Train(), prune=Prune(), quantize=Quantize())
-NAN = float("nan")
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        ("seed", -1, "0 to 9223372036854775807"),
-        ("seed", 1 << 63, "0 to 9223372036854775807"),
-        ("train.epochs", -1, "0 or more"),
-        ("train.batch_size", 1, "2 or more"),
-        ("train.learning_rate", 0.0, "above 0"),
-        ("train.learning_rate", NAN, "above 0"),
-        ("train.learning_rate", float("inf"), "above 0"),
-        ("train.weight_decay", -0.1, "0 or more"),
-        ("train.label_smoothing", 1.0, "0 or more and below 1"),
-        ("train.label_smoothing", -0.1, "0 or more and below 1"),
-        ("prune.amount", 0.0, "above 0 and below 1"),
-        ("prune.amount", 1.0, "above 0 and below 1"),
-        ("prune.amount", NAN, "above 0 and below 1"),
-        ("prune.fine_tune_epochs", -1, "0 or more"),
-        ("prune.fine_tune_learning_rate", 0.0, "above 0"),
-        ("export.opset", 17, "18 to 23"),
-        ("export.opset", 24, "18 to 23"),
-        ("measure.threads", 0, "1 to 1024"),
-        ("measure.threads", 1025, "1 to 1024"),
-        ("data.image_size", 7, "at least 8"),
-        ("data.validation", 0.0, "a share between 0 and 1"),
-        ("data.validation", 1.0, "a share between 0 and 1"),
-        ("data.calibration_samples", 0, "at least 1"),
-        ("data.evaluation_samples", 0, "at least 1"),
-    ],
-)
-def test_a_number_beyond_its_bounds_is_told_by_its_key(key: str, value: float, expected: str) -> None:
-    assert bounds.contradictions(changed(key, value)) == [f"{key}: expected {expected}, got {value}"]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("seed", 0),
-        ("seed", (1 << 63) - 1),
-        ("train.epochs", 0),
-        ("train.batch_size", 2),
-        ("train.learning_rate", 1e-9),
-        ("train.weight_decay", 0.0),
-        ("train.label_smoothing", 0.0),
-        ("prune.amount", 0.99),
-        ("prune.fine_tune_epochs", 0),
-        ("export.opset", 18),
-        ("export.opset", 23),
-        ("measure.threads", 1),
-        ("measure.threads", 1024),
-        ("data.image_size", 8),
-        ("data.calibration_samples", 1),
-        ("data.evaluation_samples", 1),
-        ("measure.threads", None),
-    ],
-)
-def test_a_number_at_its_bounds_is_taken(key: str, value: float | None) -> None:
-    assert bounds.contradictions(changed(key, value)) == []
-
-
-def changed(key: str, value: float | None) -> Recipe:
-    """Return a recipe of every step with one number in another place."""
-    table, _, name = key.rpartition(".")
-    if not table:
-        return replace(WHOLE, **{name: value})  # type: ignore[arg-type]  # the parameters say which are numbers
-    return replace(WHOLE, **{table: replace(getattr(WHOLE, table), **{name: value})})
-
-
-def test_a_normalisation_that_cannot_be_computed_with_is_told() -> None:
-    wrong = replace(WHOLE, data=Data(mean=(0.5, NAN), std=(0.0, 1.0, float("inf"))))
-    assert bounds.contradictions(wrong) == [
-        "data.mean: expected a finite number, got nan",
-        "data.std: expected above 0, got 0.0",
-        "data.std: expected above 0, got inf",
-    ]
-
-
-def test_every_number_out_of_bounds_is_told_at_once() -> None:
-    wrong = replace(WHOLE, seed=-1, train=Train(epochs=-1), prune=Prune(amount=2.0))
-    assert bounds.contradictions(wrong) == [
-        "seed: expected 0 to 9223372036854775807, got -1",
-        "train.epochs: expected 0 or more, got -1",
-        "prune.amount: expected above 0 and below 1, got 2.0",
-    ]
-
-
-def test_steps_that_are_not_run_are_not_held() -> None:
-    assert bounds.contradictions(Recipe()) == []
 
 
 def test_the_toml_leaves_out_what_is_not_set() -> None:
     text = recipe.to_toml(Recipe(prune=Prune(amount=0.25)))
     found = tomllib.loads(text)
-    assert set(found) == {"seed", "model", "data", "prune", "export", "measure"}
+    assert found.keys() == {
+        "title",
+        "seed",
+        "model",
+        "models",
+        "data",
+        "prune",
+        "candidates",
+        "variants",
+        "export",
+        "measure",
+    }
     assert found["model"] == {"name": "wide_cnn"}
     assert found["measure"] == {"effort": "quick"}
     assert found["prune"] == {
         "method": "l1",
         "amount": 0.25,
+        "of": "channels",
+        "importance": "l1",
+        "across_layers": False,
+        "round_to": 8,
+        "amounts": {},
+        "keep": [],
+        "schedule": "one-shot",
+        "steps": 1,
         "fine_tune_epochs": 2,
+        "fine_tune_share": 1.0,
         "fine_tune_learning_rate": 0.001,
+        "distil": 0.5,
     }
     assert re.search(r"^\[prune\]\nmethod = \"l1\"\namount = 0\.25$", text, re.MULTILINE)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+WORDS = st.lists(TEXT, max_size=2).map(tuple)
+QUANTIZE = st.builds(
+    Quantize,
+    method=st.sampled_from(["static", "dynamic"]),
+    keep_fp32=WORDS,
+    per_channel=st.none() | st.booleans(),
+    qat=st.none() | st.builds(Qat, learning_rate=NUMBERS),
+)
 RECIPES = st.builds(
     Recipe,
     seed=st.integers(0, 2**63 - 1),
@@ -280,8 +323,10 @@ RECIPES = st.builds(
         mean=st.none() | st.lists(NUMBERS, max_size=3).map(tuple),
     ),
     train=st.none() | st.builds(Train, learning_rate=NUMBERS, optimizer=st.sampled_from(["sgd", "adamw"])),
-    prune=st.none() | st.builds(Prune, amount=NUMBERS),
-    quantize=st.none() | st.builds(Quantize, method=st.sampled_from(["static", "dynamic"])),
+    prune=st.none() | st.builds(Prune, amount=NUMBERS, amounts=st.dictionaries(TEXT, NUMBERS, max_size=2)),
+    quantize=st.none() | QUANTIZE,
+    variants=st.lists(st.builds(Variant, name=TEXT, quantize=QUANTIZE, artifacts=WORDS), max_size=2).map(tuple),
+    budget=st.none() | st.builds(Budget, max_drop=NUMBERS),
     measure=st.builds(Measure, threads=st.none() | st.integers(1, 64)),
 )
 
@@ -292,8 +337,55 @@ def test_a_recipe_written_as_toml_is_read_as_the_same(value: Recipe) -> None:
     assert codec.read_toml(Recipe, recipe.to_toml(value)) == value
 
 
+WHOLE = Recipe(train=Train(), prune=Prune(amount=0.3), quantize=Quantize())
+
+
 def test_a_recipe_in_one_line_names_its_steps() -> None:
     assert recipe.described(Recipe()) == "wide_cnn on embedded, no training, no pruning, no int8"
-    whole = replace(WHOLE, model=Model(name="net.py:Net", weights="net.pth"), prune=Prune(amount=0.3))
+    whole = replace(WHOLE, model=Model(name="net.py:Net", weights="net.pth"))
     expected = "net.py:Net with given weights on embedded, train 8 epochs, prune 30%, quantize static"
     assert recipe.described(whole) == expected
+    names = tuple(Variant(name=name, artifacts=()) for name in ("half", "qat"))
+    more = replace(whole, quantize=Quantize(qat=Qat()), variants=names, budget=Budget(max_drop=1.0))
+    assert recipe.described(more) == f"{expected} with QAT, variants half, qat, at most 1 points lost"
+
+
+# Recipes by name
+
+
+@pytest.mark.parametrize("name", sorted(recipe.names()))
+def test_a_recipe_that_comes_with_edgepack_can_be_granted(name: str) -> None:
+    found = recipe.load(name)
+    assert found.title == recipe.names()[name] != ""
+    assert bounds.contradictions(found) == []
+    assert compatibility.impossible(found, (targets.load("x86"), targets.load("arm-qnnpack"))) == []
+
+
+def test_the_recipes_of_the_tables_are_there_by_name() -> None:
+    tables = {"resnet18-cifar10", "resnet18-pt2e", "wide-cnn", "sizes", "small-cnn"}
+    assert tables | {"families", "resnet8-cifar10", "resnet8-fashion-mnist"} <= set(recipe.names())
+    assert len(set(recipe.names().values())) == len(recipe.names())  # each table has a section of its own
+
+
+def test_a_name_that_is_none_is_told_with_the_nearest() -> None:
+    for name, hint in [
+        ("resnet18-cifar", "did you mean 'resnet18-cifar10'?"),
+        ("quux", "a .toml file, or a name that `pack recipes` lists"),
+        ("recipes/small-cnn", "did you mean 'small-cnn'?"),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            recipe.load(name)
+        assert str(caught.value) == f"--recipe: there is no recipe {name!r}; {hint}"
+
+
+def test_a_recipe_is_found_by_name_from_an_installed_place_and_any_folder(tmp_path: Path) -> None:
+    # A copy of the packages is what an installation is; nothing of the checkout may be needed.
+    for package in ("packager", "runner", "models", "targets"):
+        shutil.copytree(ROOT / package, tmp_path / "installed" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "work").mkdir()
+    program = "from packager import recipe; print(recipe.load('small-cnn').model.name, recipe.__file__)"
+    command = [sys.executable, "-P", "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run(command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["small_cnn", str(tmp_path / "installed" / "packager" / "recipe.py")]

@@ -21,14 +21,15 @@ class Exported:
 
 
 class HalfPrecision(nn.Module):
-    """Compute in float16 behind a float32 face, so that every artifact takes and returns the same types."""
+    """Compute in float16 or bfloat16 behind a float32 face: every artifact takes and returns the same types."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype = torch.float16) -> None:
         super().__init__()
-        self.module = copy.deepcopy(module).half()
+        self.dtype = dtype
+        self.module = copy.deepcopy(module).to(dtype)
         self.eval()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return float32 logits."""
-        answers: Tensor = self.module(inputs.to(torch.float16))
+        answers: Tensor = self.module(inputs.to(self.dtype))
         return answers.to(torch.float32)

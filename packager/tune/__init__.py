@@ -1,0 +1,79 @@
+"""The search for the smallest or fastest network whose accuracy holds: what is asked for, and what no search can give.
+
+Light: what cannot be meant is told before the libraries load.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from packager.candidates import candidate
+from packager.recipe import Recipe
+from runner.manifest import Candidate, Target
+from runner.report import DeviceFacts
+
+Objective = Literal["latency", "size", "macs"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What is searched for, and for how long."""
+
+    objective: Objective = "latency"
+    max_drop: float = 1.0
+    """Of top-1, in points of a hundred, against the trained network in fp32; on the validation split."""
+    trials: int = 20
+    """Over all runs of the same search."""
+    timeout_s: float | None = None
+    """No trial begins after it."""
+
+
+def searched(plan: Recipe, target: Target) -> tuple[Candidate, ...]:
+    """Return the artifacts to choose from: the int8 ones, or where there are none, what else is smaller than fp32."""
+    wanted = tuple(map(candidate, plan.candidates)) or target.artifacts
+    for chosen in (
+        [each for each in wanted if each.precision == "int8"],
+        [each for each in wanted if each.precision != "fp32"],
+    ):
+        if chosen:
+            return tuple(chosen)
+    return wanted
+
+
+def impossible(plan: Recipe, target: Target, wish: Wish, here: DeviceFacts) -> list[str]:
+    """Return what no search could do, each as `what: why; the way out`."""
+    return list(_of_the_wish(wish)) + list(_of_the_recipe(plan, target, wish)) + list(_of_latency(target, wish, here))
+
+
+def _of_the_wish(wish: Wish) -> Iterator[str]:
+    if not 0 <= wish.max_drop <= 100:
+        yield f"--max-drop: expected 0 to 100 points, got {wish.max_drop:g}"
+    if wish.trials < 1:
+        yield f"--trials: expected 1 or more, got {wish.trials}"
+    if wish.timeout_s is not None and not 0 < wish.timeout_s < math.inf:
+        yield f"--timeout: expected a number of seconds above 0, got {wish.timeout_s:g}"
+
+
+def _of_the_recipe(plan: Recipe, target: Target, wish: Wish) -> Iterator[str]:
+    if plan.models:
+        yield f"models: one network is tuned at a time, and there are {len(plan.models)}; --model {plan.models[0]}"
+    int8 = any(each.precision == "int8" for each in searched(plan, target))
+    if int8 and plan.quantize is None:
+        yield "no quantization: how to quantize is what is searched for; --quantize static"
+    if int8 and plan.quantize is not None and plan.quantize.method == "dynamic":
+        yield "dynamic quantization: it has no calibration to search; --quantize static"
+    if wish.objective == "macs" and plan.prune is None:
+        yield "--minimise macs and a network that cannot be pruned: none would go; --minimise latency, or size"
+
+
+def _of_latency(target: Target, wish: Wish, here: DeviceFacts) -> Iterator[str]:
+    if wish.objective != "latency":
+        return
+    if here.machine != target.machine:
+        yield (
+            f"--minimise latency and {target.name}: this machine is {here.machine}, and what it measures says nothing "
+            f"of {target.machine}; --minimise macs, or size"
+        )
+    elif target.device == "cuda" and not here.cuda:
+        yield f"--minimise latency and {target.name}: there is no CUDA device here; --minimise macs, or size"

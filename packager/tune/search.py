@@ -1,0 +1,165 @@
+"""The search from end to end: one training, many trials, the front written down, the chosen point packed."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packager import pipeline, writer
+from packager.budget import POINTS, Ground
+from packager.cache import Cache, tool_digest
+from packager.evaluation import logits, questions
+from packager.pipeline import Packed
+from packager.recipe import Measure, Model, Recipe, to_toml
+from packager.tune import Wish, table
+from packager.tune.front import Choice, Point, Record, choice, front
+from packager.tune.origin import Origin, origin
+from packager.tune.plan import as_recipe
+from packager.tune.space import Space, space
+from packager.tune.study import Study
+from packager.tune.trial import Court, HopelessError, cause, judged
+from runner import atomic, codec, device
+from runner.errors import StepError, UsageError
+from runner.manifest import Target
+from runner.progress import Progress
+from runner.render.page import Page, as_markdown
+from runner.report import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What is to be searched for, from what, and where all that comes of it goes."""
+
+    recipe: Recipe
+    target: Target
+    wish: Wish
+    output: Path
+    """A folder, or the bundle's own path: the other files then stand beside it."""
+    cache: Cache
+    progress: Progress
+
+    @property
+    def folder(self) -> Path:
+        """Where the search's own files go."""
+        return self.output.parent if self.output.suffix == writer.SUFFIX else self.output
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a search has come to so far."""
+
+    name: str
+    records: tuple[Record, ...]
+    front: tuple[Point, ...]
+    choice: Choice
+    page: Page
+    recipe: Recipe
+    """Of the chosen point."""
+
+
+def search(order: Order) -> Found:
+    """Go on with a search until it has as many trials as are asked for, and write down its front.
+
+    Raises UsageError, and StepError where no trial came to anything.
+    """
+    began_s = time.monotonic()
+    start = origin(order.recipe, order.cache, order.progress)
+    name = f"tune-{start.name}-{order.target.name}"
+    choices = space(start.trained, start.bench, order.target)
+    if order.wish.objective == "macs" and not choices.stages:
+        raise UsageError("no channels of this network can go", where="--minimise macs", advice="--minimise size")
+    study = Study(order.folder / f"{name}.journal", _key(order, start), order.recipe.seed)
+    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
+        _run(study, choices, _court(order, start, Path(folder)), began_s)
+    return _written(order, start, name, study.records())
+
+
+def pack(order: Order, found: Found) -> Packed:
+    """Pack the chosen point. Raises StepError."""
+    plan = pipeline.Order(
+        recipe=found.recipe,
+        targets=(order.target,),
+        output=order.output,
+        cache=order.cache,
+        progress=order.progress,
+    )
+    (packed,) = pipeline.pack(plan)
+    return packed
+
+
+def _key(order: Order, start: Origin) -> str:
+    """Return what stands for all that decides the trials: another recipe begins another search."""
+    plan, wish = order.recipe, order.wish
+    # How it is measured changes nothing where nothing is; the model is in the network's key.
+    how = plan.measure if wish.objective == "latency" else Measure()
+    bare = replace(plan, title="", model=Model(), variants=(), budget=None, measure=how)
+    parts = (bare, order.target, start.trained.key, start.bench.splits.sha256, wish.objective, wish.max_drop)
+    return codec.digest([*map(codec.unstructure, parts), tool_digest()])
+
+
+def _court(order: Order, start: Origin, folder: Path) -> Court:
+    splits, plan = start.bench.splits, order.recipe.measure
+    samples = splits.validation
+    trained = logits(start.trained, samples, splits.preprocess)
+    return Court(
+        target=order.target,
+        wish=order.wish,
+        origin=start,
+        questions=questions(samples, splits.preprocess, folder / "validation.npy"),
+        ground=Ground(labels=samples.labels, trained=trained),
+        settings=Settings(effort=plan.effort, threads=plan.threads or device.facts().cpus, seed=order.recipe.seed),
+    )
+
+
+def _run(study: Study, choices: Space, court: Court, began_s: float) -> None:
+    wish, bench = court.wish, court.origin.bench
+    with bench.progress.task("tune", wish.trials) as advance:
+        before = study.records()
+        if before:
+            bench.journal.say("tune", "as before", f"{len(before)} trials of this search have ended already")
+            advance(len(before))
+        while len(records := study.records()) < wish.trials:
+            if wish.timeout_s is not None and time.monotonic() - began_s > wish.timeout_s:
+                bench.journal.say("tune", "stopped", f"{wish.timeout_s:g} seconds are over")
+                break
+            record = _one(study, choices, court, records)
+            bench.journal.say(f"trial {record.trial} of {wish.trials}", *table.line(record))
+            advance(1)
+
+
+def _one(study: Study, choices: Space, court: Court, records: Sequence[Record]) -> Record:
+    """Run the next trial to whatever end it takes, and write that down."""
+    trial, plan = study.ask(choices)
+    number, values = len(records) + 1, None
+    try:
+        finding = judged(plan, court, [record.finding for record in records if record.finding])
+    except HopelessError as error:
+        record = Record(trial=number, reason=str(error))
+    except StepError as error:
+        record = Record(trial=number, failed=True, reason=cause(error))
+    except BaseException:
+        study.forget(trial)
+        raise
+    else:
+        record = Record(trial=number, finding=finding)
+        values = (finding.drop.drop, finding.figure(court.wish.objective))
+    study.tell(trial, record, values)
+    return record
+
+
+def _written(order: Order, start: Origin, name: str, records: tuple[Record, ...]) -> Found:
+    """Write the table and the recipes of the front. Raises StepError where there is none."""
+    wish = order.wish
+    points = front(records, wish.objective)
+    if not points:
+        reasons = "; ".join(dict.fromkeys(record.reason for record in records)) or "none was begun"
+        raise StepError(f"no trial came to anything: {reasons}", where="tune", advice="a larger --max-drop")
+    chosen = choice(points, wish.max_drop / POINTS)
+    shown = table.page(f"{start.name} for {order.target.name}", wish, records, points, chosen)
+    atomic.write(order.folder / f"{name}.md", as_markdown(shown))
+    for point in points:
+        path = order.folder / f"{name}-{point.trial}.toml"
+        atomic.write(path, to_toml(as_recipe(point.finding.plan, order.recipe)))
+    recipe = as_recipe(chosen.point.finding.plan, order.recipe)
+    return Found(name=name, records=records, front=points, choice=chosen, page=shown, recipe=recipe)

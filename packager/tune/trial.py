@@ -1,0 +1,139 @@
+"""One trial: prune and fine-tune, quantize, run, measure; and stop where nothing good can come of it any more."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from packager import artifacts, counting, network
+from packager.artifacts import Built
+from packager.budget import POINTS, Ground
+from packager.candidates import candidate
+from packager.check import Logits, check
+from packager.evaluation import Questions, logits
+from packager.journal import Journal
+from packager.network import Network
+from packager.onnx_model import OnnxModel
+from packager.roads import Workshop
+from packager.tune import Wish
+from packager.tune.front import Finding
+from packager.tune.origin import Origin
+from packager.tune.plan import Plan
+from runner import device, measure
+from runner.errors import MeasurementError, RuntimeUnavailable, StepError
+from runner.manifest import Target
+from runner.measure import latency
+from runner.measure.answers import Subject, answers, make_job
+from runner.measure.workers import WORKERS
+from runner.packing import Drop
+from runner.progress import Silent
+from runner.report import Latency, Settings
+from runner.worker import Timing
+
+WON_BACK = 0.01
+"""By how much of top-1 an artifact may come out better than the network in fp32 that it is made from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Court:
+    """What all trials are judged by."""
+
+    target: Target
+    wish: Wish
+    origin: Origin
+    questions: Questions
+    """The validation split."""
+    ground: Ground
+    settings: Settings
+
+
+class HopelessError(Exception):
+    """A trial that would not be chosen however it went on."""
+
+
+def judged(plan: Plan, court: Court, others: Sequence[Finding]) -> Finding:
+    """Do what a plan says, and return what came of it. Raises StepError, and HopelessError with the reason.
+
+    `others` are the findings so far.
+    """
+    # Its own journal: what ran before a step that fails is of this trial.
+    bench = replace(court.origin.bench, journal=Journal(Silent()))
+    trained = court.origin.trained
+    with bench.journal.step(plan.artifact):
+        left = network.pruned(trained, plan.prune, bench) if plan.prune else trained
+        reference = logits(left, bench.splits.validation, bench.splits.preprocess)
+        macs = _macs(left, court)
+    if plan.prune is not None and (reason := _hopeless(court.ground.drop(reference), macs, court.wish, others)):
+        raise HopelessError(reason)
+    with bench.journal.step(plan.artifact):
+        workshop = Workshop(network=left, teacher=trained, quantize=plan.quantize, bench=bench)
+        built = artifacts.build(candidate(plan.artifact), workshop, court.target)
+        given = _answers(built, court)
+        check(built.artifact.name, built.artifact.precision, given, reference, court.questions.labels)
+        time = _latency(built, court) if court.wish.objective == "latency" else None
+    return Finding(
+        plan=plan,
+        drop=court.ground.drop(given),
+        macs=macs,
+        size_bytes=built.file.stat().st_size,
+        latency_ns=time.median_ns if time else None,
+        latency_interval=time.interval if time else None,
+    )
+
+
+def cause(error: StepError) -> str:
+    """Return what went wrong in a trial, without the steps that the journal has put around it, in one line."""
+    while isinstance(error.__cause__, StepError):
+        error = error.__cause__
+    return next(iter(error.what.splitlines()), "")
+
+
+def _macs(left: Network, court: Court) -> int | None:
+    return None if isinstance(left.model, OnnxModel) else counting.count(left.module, court.origin.bench.example).macs
+
+
+def _hopeless(fp32: Drop, macs: int | None, wish: Wish, others: Sequence[Finding]) -> str:
+    """Return why a pruned and fine-tuned network is not worth quantizing; nothing where it may be."""
+    lost, hoped = fp32.drop * POINTS, fp32.drop - WON_BACK
+    if hoped > wish.max_drop / POINTS:
+        return f"{lost:.2f} points were lost before it was quantized, and {wish.max_drop:g} may be lost in all"
+    if wish.objective == "macs" and macs is not None:
+        for other in others:
+            if other.macs is not None and other.macs <= macs and other.drop.drop < hoped:
+                return f"{lost:.2f} points were lost before it was quantized, and another does better with fewer MACs"
+    return ""
+
+
+def _subject(built: Built, court: Court) -> Subject:
+    stand_in = built.artifact.device == "cuda" and not device.facts().cuda
+    return Subject(artifact=built.artifact, file=built.file, target=court.target, stand_in=stand_in)
+
+
+def _answers(built: Built, court: Court) -> Logits:
+    questions = court.questions
+    with court.origin.bench.progress.task(f"{built.artifact.name}: answers", len(questions.labels)) as advance:
+        try:
+            subject = _subject(built, court)
+            return answers(subject, questions.locate(), questions.preprocess, court.settings, advance).logits
+        except (MeasurementError, RuntimeUnavailable) as error:
+            raise StepError(f"{built.artifact.name} cannot be run: {error.what}", advice=error.advice) from error
+
+
+def _latency(built: Built, court: Court) -> Latency:
+    """Take the time of an artifact as `pack` does, with its own plan of worker processes."""
+    plan, settings, questions = measure.Bench().plans[court.settings.effort], court.settings, court.questions
+    job = make_job(_subject(built, court), questions.locate(), questions.preprocess, settings)
+    processes, failures = [], []
+    with court.origin.bench.progress.task(f"{built.artifact.name}: timing", plan.processes) as advance:
+        for turn in range(plan.processes):
+            chance = random.Random(f"{settings.seed}/{turn}")  # noqa: S311 - no secret
+            timing = Timing(warmup_s=plan.warmup_s, timed_s=plan.timed_s, seed=chance.getrandbits(32))
+            try:
+                processes.append(WORKERS.time(job, timing).process)
+            except (MeasurementError, RuntimeUnavailable) as error:
+                failures.append(error.what)
+            advance(1)
+    found = latency.latency(processes, failures, settings.batch)
+    invalid = [each.detail for each in latency.reasons(processes, failures) if each.level == "invalid"]
+    if found is None or invalid:
+        raise StepError(f"the time of {built.artifact.name} cannot be told: {'; '.join(invalid)}")
+    return found

@@ -2,41 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from packager.cli_options import PATH, common_options, source_options
 from runner import __version__, edge
 from runner.errors import LIMIT_MISSED, UsageError, nearest
 from runner.terminal import Terminal
 
-PATH = click.Path(path_type=Path)
-
-
-class Numbers(click.ParamType[tuple[float, ...]]):
-    """Numbers such as `0.485,0.456,0.406`."""
-
-    name = "X,X,X"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Return the numbers between the commas."""
-        try:
-            return tuple(float(number) for number in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} are no numbers: write 0.5, or 0.485,0.456,0.406", param, ctx)
-
-
-class Words(click.ParamType[tuple[str, ...]]):
-    """Names such as `int8.onnx,fp32.onnx`."""
-
-    name = "X,X"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Return the names between the commas."""
-        words = tuple(word.strip() for word in str(value).split(","))
-        if not all(words):
-            self.fail(f"{value!r} has nothing between two commas", param, ctx)
-        return words
+if TYPE_CHECKING:
+    from runner.render.page import Page
 
 
 class Group(click.Group):
@@ -61,25 +37,7 @@ class Group(click.Group):
 @click.group(cls=Group, invoke_without_command=True)
 @click.version_option(__version__, prog_name="pack")
 @click.option("--target", "targets", multiple=True, metavar="NAME|FILE.toml", help="What to pack for; may be repeated.")
-@click.option("--recipe", metavar="NAME|FILE.toml", help="What to do; the options below are laid over it.")
-@click.option("--model", metavar="NAME|FILE.py:CALLABLE|FILE.onnx", help="The network.  [default: wide_cnn]")
-@click.option(
-    "--weights",
-    metavar="FILE|pretrained",
-    help="Its weights (.pth, .pt, .safetensors), or those that come with edgepack; no training then, unless asked.",
-)
-@click.option("--data", metavar="NAME|DIR|FILE.npz", help="The images.  [default: embedded]")
-@click.option("--data-dir", metavar="DIR", help="Where named data sets are found, or downloaded to.")
-@click.option("--image-size", type=int, metavar="N", help="Height and width.  [default: as they are, or 224]")
-@click.option("--mean", type=Numbers(), help="Of values from 0 to 1, per channel.  [default: of the training data]")
-@click.option("--std", type=Numbers(), help="Likewise; set both to what given weights were trained with.")
-@click.option("--epochs", type=int, metavar="N", help="Epochs of training; 0 for none.  [default: 8]")
-@click.option("--batch-size", type=int, metavar="N", help="Samples in a training step.  [default: 64]")
-@click.option("--learning-rate", type=float, metavar="X", help="The highest of the schedule.  [default: 0.004]")
-@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="[default: adamw]")
-@click.option("--schedule", type=click.Choice(["one-cycle", "plateau"]), help="[default: one-cycle]")
-@click.option("--augment", type=click.Choice(["none", "flip", "shift", "shift-flip"]), help="[default: flip]")
-@click.option("--compute", type=click.Choice(["auto", "cpu", "cuda"]), help="What to train on.  [default: auto]")
+@source_options
 @click.option("--prune", type=float, metavar="X", help="Share that goes; 0 for none.")
 @click.option(
     "--prune-method",
@@ -92,20 +50,11 @@ class Group(click.Group):
     type=click.Choice(["min-max", "moving-average", "entropy", "percentile", "mse"]),
     help="Of activations, by calibration.  [default: min-max]",
 )
-@click.option("--keep-fp32", type=Words(), help="Layers that are not quantized, such as stack1.*,linear.")
 @click.option("--sensitivity", is_flag=True, default=None, help="Show which layers int8 harms most.")
 @click.option("--max-drop", type=float, metavar="X", help="Points of top-1 that int8 may cost; tries until it holds.")
-@click.option("--candidates", type=Words(), help="Artifacts, such as int8.onnx.  [default: the target's]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of a recipe; may be repeated.")
-@click.option("--calibration-samples", type=int, metavar="N", help="For static quantization.  [default: 512]")
-@click.option("--eval-samples", type=int, metavar="N", help="In the bundle, at most.  [default: 2000]")
-@click.option("--effort", type=click.Choice(["quick", "standard", "rigorous"]), help="Of measuring.  [default: quick]")
-@click.option("--threads", type=int, metavar="N", help="Of the runtimes, for measuring.  [default: usable CPUs]")
-@click.option("--seed", type=int, metavar="N", help="For everything that is drawn.  [default: 0]")
-@click.option("-o", "--output", type=PATH, default=Path(), help="A folder, or NAME.edgepack.  [default: here]")
+@common_options
 @click.option("--save-weights", type=PATH, metavar="FILE.safetensors", help="Keep the trained network's weights too.")
 @click.option("--results", type=PATH, metavar="FILE.md", help="Write the table into this file, under its title.")
-@click.option("--no-cache", is_flag=True, help="Run every step, and keep nothing but the bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print the host reports, as one JSON list, and no paths.")
 @click.pass_context
 def pack(  # noqa: PLR0913 - one for each option that is no recipe's
@@ -133,9 +82,7 @@ def pack(  # noqa: PLR0913 - one for each option that is no recipe's
     from packager.options import Options  # noqa: PLC0415 - heavy
     from runner import codec  # noqa: PLC0415 - heavy
     from runner.render import report_page  # noqa: PLC0415 - heavy
-    from runner.render.page import WIDTH, as_text  # noqa: PLC0415 - heavy
 
-    emphasis, width = _bold if edge.colour(sys.stderr) else str, edge.columns(sys.stderr, WIDTH)
     reports = []
     request = commands.Request(
         targets=targets,
@@ -146,7 +93,7 @@ def pack(  # noqa: PLR0913 - one for each option that is no recipe's
         keep=not no_cache,
     )
     for path, report in commands.pack(request, Terminal(sys.stderr)):
-        click.echo("\n" + as_text(report_page(report), emphasis, width), nl=False, err=True, color=True)
+        _show(report_page(report))
         reports.append(report)
         if not as_json:
             click.echo(path)
@@ -154,6 +101,13 @@ def pack(  # noqa: PLR0913 - one for each option that is no recipe's
         click.echo(codec.write_json(reports), nl=False)
     if commands.missed(reports):
         ctx.exit(LIMIT_MISSED)
+
+
+def _show(page: "Page") -> None:
+    from runner.render.page import WIDTH, as_text  # noqa: PLC0415 - heavy
+
+    emphasis, width = _bold if edge.colour(sys.stderr) else str, edge.columns(sys.stderr, WIDTH)
+    click.echo("\n" + as_text(page, emphasis, width), nl=False, err=True, color=True)
 
 
 def _bold(text: str) -> str:
@@ -190,6 +144,53 @@ def datasets() -> None:
     from packager import commands  # noqa: PLC0415 - heavy
 
     click.echo(commands.list_datasets(), nl=False)
+
+
+@pack.command(short_help="Search for the fastest or smallest that is right.")
+@click.option("--target", "targets", metavar="NAME|FILE.toml", multiple=True, help="What to tune for: one.")
+@source_options
+@click.option("--max-drop", type=float, metavar="X", help="Points of top-1 that may be lost in all.  [default: 1.0]")
+@click.option("--minimise", type=click.Choice(["latency", "size", "macs"]), help="[default: latency]")
+@click.option("--trials", type=int, default=20, metavar="N", help="Over all runs of the same search.  [default: 20]")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Begin no trial after it.")
+@common_options
+@click.pass_context
+def tune(  # noqa: PLR0913 - one for each option that is no recipe's
+    ctx: click.Context,
+    /,
+    *,
+    targets: tuple[str, ...],
+    minimise: Literal["latency", "size", "macs"] | None,
+    trials: int,
+    timeout: float | None,
+    output: Path,
+    no_cache: bool,
+    **given: Any,  # noqa: ANN401 - one keyword per remaining option, each a field of Options
+) -> None:
+    """Try many ways to prune and quantize a network, and pack the best of those that stay accurate.
+
+    Trains once. Writes the Pareto front as a table, tune-NAME-TARGET.md, and a recipe for each of its points. The same
+    command goes on where it stopped, and further with more --trials. The bundle's path goes to stdout.
+    """
+    from packager import commands  # noqa: PLC0415 - heavy
+    from packager.options import Options  # noqa: PLC0415 - heavy
+    from runner.render import report_page  # noqa: PLC0415 - heavy
+
+    request = commands.TuneRequest(
+        targets=targets,
+        options=Options(**given),
+        objective=minimise or "latency",
+        trials=trials,
+        timeout_s=timeout,
+        output=output,
+        keep=not no_cache,
+    )
+    tuned = commands.tune(request, Terminal(sys.stderr))
+    for page in (tuned.page, report_page(tuned.report)):
+        _show(page)
+    click.echo(tuned.path)
+    if not tuned.holds:
+        ctx.exit(LIMIT_MISSED)
 
 
 @pack.command(short_help="Show what is in a bundle.")

@@ -10,10 +10,12 @@ from pathlib import Path
 import models
 import targets
 from packager import compatibility, data, options, recipe, results, writer
+from packager import tune as tuning
 from packager.cache import Cache, default_folder
 from packager.options import Options
 from packager.recipe import Recipe
-from runner import atomic, codec
+from packager.tune import Objective, Wish
+from runner import atomic, codec, device
 from runner.bundle import Bundle, open_bundle
 from runner.errors import UsageError
 from runner.manifest import Target
@@ -23,6 +25,8 @@ from runner.render.page import Block, Page, Table, Title, as_text
 from runner.report import Report
 
 WAIT_POLICY = "OMP_WAIT_POLICY"
+SOME = 0.5
+"""A share that goes, where a search finds its own."""
 KEPT = "finished steps and epochs are kept: the same command goes on from there"
 
 
@@ -38,6 +42,31 @@ class Request:
     """A Markdown file that the table is written into."""
     keep: bool = True
     """Keep finished steps in the cache."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneRequest:
+    """What is to be searched for, and where all that comes of it goes."""
+
+    targets: tuple[str, ...]
+    options: Options
+    """Its `max_drop` is that of the search."""
+    objective: Objective
+    trials: int
+    timeout_s: float | None
+    output: Path
+    keep: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuned:
+    """What a search came to."""
+
+    page: Page
+    path: Path
+    report: Report
+    holds: bool
+    """Whether the bundle's artifact is within the limit on the validation split."""
 
 
 def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
@@ -75,6 +104,39 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
                 yield packed.path, packed.report
     if request.results is not None:
         results.write(request.results, plan.title or reports[0].bundle_name, reports)
+
+
+def tune(request: TuneRequest, progress: Progress) -> Tuned:
+    """Search, and pack what was chosen. Raises EdgepackError."""
+    # A search trains what it has pruned: options of training are for that, too. How much goes is its own to find.
+    plan = options.resolve(replace(request.options, prune=SOME, prune_method="channels"))
+    if plan.model.name.endswith(options.ONNX_FILE):
+        plan = replace(plan, prune=None)
+    if len(request.targets) != 1:
+        raise UsageError("name the one to tune for", where="--target", advice="pack tune --target x86, or pack targets")
+    (target,) = _targets(request.targets, request.output)
+    wish = Wish(
+        objective=request.objective,
+        max_drop=plan.budget.max_drop if plan.budget else Wish().max_drop,
+        trials=request.trials,
+        timeout_s=request.timeout_s,
+    )
+    problems = [
+        *compatibility.impossible(plan, (target,)),
+        *tuning.impossible(plan, target, wish, device.facts()),
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    _check_output(request.output)
+    with _patient_threads():
+        from packager.tune import search  # noqa: PLC0415 - heavy, as above
+    with _cache(progress, keep=request.keep) as cache:
+        order = search.Order(
+            recipe=plan, target=target, wish=wish, output=request.output, cache=cache, progress=progress
+        )
+        found = search.search(order)
+        packed = search.pack(order, found)
+    return Tuned(page=found.page, path=packed.path, report=packed.report, holds=found.choice.holds)
 
 
 def missed(reports: Sequence[Report]) -> bool:

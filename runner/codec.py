@@ -102,6 +102,16 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sealed_digest(text: str | bytes, key: str) -> str:
+    """Return the digest of a JSON object whose `key`, which holds it, is blank.
+
+    Of the text itself: a document of an older or newer minor has other keys than this version's types.
+    Raises InvalidDocumentError.
+    """
+    data = _parse_json(text)
+    return digest({**data, key: ""} if isinstance(data, dict) else data)
+
+
 def _parse_json(text: str | bytes) -> object:
     try:
         whole = text.decode() if isinstance(text, bytes) else text

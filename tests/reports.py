@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from runner import packing, report
-from runner.manifest import Format, Precision
+from runner.interval import Interval
+from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Process, Reason, Report
 
@@ -88,7 +89,7 @@ def artifact(
     name: str, *, size: int, medians_us: Sequence[int] = (), wrong: Sequence[int] = (), reasons: tuple[Reason, ...] = ()
 ) -> ArtifactReport:
     """Return what was measured of an artifact; without medians it was not run."""
-    precision, form = name.split(".")
+    precision, form = name.rpartition("-")[2].split(".")
     precisions: dict[str, Precision] = {"fp32": "fp32", "fp16": "fp16", "int8": "int8"}
     formats: dict[str, Format] = {"onnx": "onnx", "torchscript": "torchscript"}
     ran = bool(medians_us)
@@ -170,6 +171,58 @@ def with_artifact(whole: Report, changed: ArtifactReport) -> Report:
     return report.seal(replace(whole, artifacts=parts))
 
 
+def drop(drop: float, low: float, high: float, *, samples: int = 1000, top1: float = 0.9) -> packing.Drop:
+    """Return by how much an artifact is less right than fp32."""
+    interval = Interval(low=low, high=high, confidence=0.95, method="Bonett-Price")
+    return packing.Drop(samples=samples, top1=top1, drop=drop, interval=interval)
+
+
+def budget(*, holds: bool = True) -> packing.BudgetRecord:
+    """Return how an artifact came to hold a budget of one point at its third try, or did not."""
+    last = drop(0.005, -0.002, 0.012, top1=0.915) if holds else drop(0.0125, 0.002, 0.023, top1=0.9075)
+    evaluated = drop(0.0075, 0.001, 0.014, samples=2000, top1=0.91)
+    return packing.BudgetRecord(
+        artifact="int8.onnx",
+        max_drop=0.01,
+        tries=(
+            packing.Try(what="as the recipe has it", validation=drop(0.03, 0.018, 0.042, top1=0.89), holds=False),
+            packing.Try(what="ranges by mse", validation=None, failure="no layer is left", holds=False),
+            packing.Try(what="QAT, 2 epochs", validation=last, holds=holds),
+        ),
+        chosen="QAT, 2 epochs",
+        evaluation=evaluated,
+        holds=holds,
+    )
+
+
+def packed() -> packing.Packing:
+    """Return how a bundle came to be that has something in every field."""
+    epoch = packing.Epoch(
+        stage="train",
+        epoch=1,
+        learning_rate=0.004,
+        train_loss=0.5,
+        train_accuracy=0.8,
+        validation_loss=0.4,
+        validation_accuracy=0.85,
+        duration_s=2.5,
+    )
+    return packing.Packing(
+        epochs=(epoch,),
+        steps=(packing.StepRecord(step="train", duration_s=2.5, cached=False),),
+        networks=(
+            packing.NetworkFacts(name="", parameters=600, nonzero=500, macs=40_000),
+            packing.NetworkFacts(name="unpruned", parameters=1000, nonzero=1000, macs=90_000),
+        ),
+        sensitivity=(
+            packing.LayerDamage(layer="conv1", snr_db=18.5, changed=0.02),
+            packing.LayerDamage(layer="linear", snr_db=None, changed=0.0),
+        ),
+        budgets=(budget(),),
+        left_out=(LeftOut(name="int8.torchscript", what="it cannot be traced", advice="int8.onnx"),),
+    )
+
+
 def complete() -> Report:
     """Return a small sealed report that has something in every field."""
     short = replace(process(60_000), samples_ns=(61_000, 60_000, 59_000), warmup_ns=(120_000,))
@@ -190,6 +243,7 @@ def complete() -> Report:
     found = latency.latency([short, short], ("killed by signal 9",), 1)
     ran = replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
+        title="PTQ static FX",
         runtime=replace(runtime("torchscript"), engine="qnnpack"),
         accuracy=answers,
         latency=found,
@@ -200,17 +254,6 @@ def complete() -> Report:
     sensors = DeviceState(
         load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01
     )
-    epoch = packing.Epoch(
-        stage="train",
-        epoch=1,
-        learning_rate=0.004,
-        train_loss=0.5,
-        train_accuracy=0.8,
-        validation_loss=0.4,
-        validation_accuracy=0.85,
-        duration_s=2.5,
-    )
-    step = packing.StepRecord(step="train", duration_s=2.5, cached=False)
     return report.seal(
         replace(
             host(),
@@ -222,6 +265,6 @@ def complete() -> Report:
             artifacts=(ran, artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
             fastest="int8.torchscript",
             reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
-            packing=packing.Packing(epochs=(epoch,), steps=(step,)),
+            packing=packed(),
         )
     )

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import json
 import struct
 import tracemalloc
 import zipfile
@@ -21,7 +22,7 @@ from packager import writer
 from runner import archive, codec, report
 from runner.bundle import HOST_REPORT, INPUTS, LABELS, MANIFEST, REFERENCE, Bundle, open_bundle
 from runner.errors import BundleError, ReportError
-from runner.manifest import Entry, Manifest, Provenance
+from runner.manifest import Entry, LeftOut, Manifest, Provenance
 from tests import bundles, networks, reports
 
 ARTIFACT = "artifacts/fp32.onnx"
@@ -162,8 +163,24 @@ def test_a_bundle_that_changes_while_it_is_open_is_not_used(tmp_path: Path) -> N
 
 
 def test_a_newer_minor_version_is_read(tmp_path: Path) -> None:
-    text = manifest_text(FILES).replace(b'"schema": "1.0"', b'"schema": "1.7", "new": {"key": 1}')
+    text = manifest_text(FILES).replace(b'"schema": "1.1"', b'"schema": "1.7", "new": {"key": 1}')
     assert opened(tmp_path, packed(FILES, text)).manifest == dataclasses.replace(manifest_of(FILES), schema="1.7")
+
+
+def test_a_manifest_from_before_there_were_titles_and_artifacts_left_out_is_read(tmp_path: Path) -> None:
+    manifest = json.loads(manifest_text(FILES))
+    del manifest["left_out"]
+    for artifact in manifest["artifacts"]:
+        del artifact["title"]
+    text = json.dumps({**manifest, "schema": "1.0"}).encode()
+    assert opened(tmp_path, packed(FILES, text)).manifest == dataclasses.replace(manifest_of(FILES), schema="1.0")
+
+
+def test_what_was_left_out_stands_in_the_manifest_with_its_reason(tmp_path: Path) -> None:
+    left = LeftOut(name="int8.torchscript", what="swin_t cannot be traced", advice="int8.onnx")
+    manifest = dataclasses.replace(manifest_of(FILES), left_out=(left,))
+    text = codec.write_json(manifest, indent=2).encode()
+    assert opened(tmp_path, packed(FILES, text)).manifest.left_out == (left,)
 
 
 def test_the_container_is_a_zip_file_like_any_other_made_with_these_settings() -> None:
@@ -375,13 +392,13 @@ def test_bytes_that_are_not_those_of_the_manifest_are_told_of_every_entry(tmp_pa
 
 
 def test_a_bundle_of_another_major_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    text = manifest_text(FILES).replace(b'"schema": "1.0"', b'"schema": "2.0"')
+    text = manifest_text(FILES).replace(b'"schema": "1.1"', b'"schema": "2.0"')
     expected = f"{MANIFEST}: schema: version 2.0 cannot be read here, only 1.x; update edgepack"
     assert refusal(tmp_path, packed(FILES, text)) == expected
 
 
 def test_a_damaged_manifest_is_told_as_such_and_not_read(tmp_path: Path) -> None:
-    data = WHOLE.replace(b'"schema": "1.0"', b'"schema": "3.0"')
+    data = WHOLE.replace(b'"schema": "1.1"', b'"schema": "3.0"')
     assert refusal(tmp_path, data) == f"{MANIFEST}: its bytes are not those that were packed{COPY_AGAIN}"
 
 
@@ -391,7 +408,7 @@ def test_a_damaged_manifest_is_told_as_such_and_not_read(tmp_path: Path) -> None
         (b"", "not JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"<manifest/>", "not JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"\x80", "not JSON: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte"),
-        (b"{}", "schema: expected a version such as '1.0', got None"),
+        (b"{}", "schema: expected a version such as '1.1', got None"),
     ],
 )
 def test_a_manifest_that_is_none_is_told(text: bytes, problem: str, tmp_path: Path) -> None:
@@ -849,4 +866,4 @@ def test_a_host_report_that_is_none_is_refused(tmp_path: Path) -> None:
     bundle = opened(tmp_path, reported(b"[]"))
     with pytest.raises(ReportError) as caught:
         bundle.host_report()
-    assert str(caught.value) == f"{bundle.path}: {HOST_REPORT}: schema: expected a version such as '1.0', got None"
+    assert str(caught.value) == f"{bundle.path}: {HOST_REPORT}: schema: expected a version such as '1.1', got None"

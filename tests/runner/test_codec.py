@@ -295,6 +295,17 @@ def test_a_digest_is_that_of_the_canonical_json() -> None:
     assert codec.digest(Wheel(spokes=4)) != expected
 
 
+def test_the_digest_that_a_document_holds_is_that_of_all_its_other_keys_also_of_those_that_are_not_known() -> None:
+    sealed = {"spokes": 3, "moon": "full", "digest": ""}
+    expected = codec.digest(sealed)
+    for digest in ("", "ab", None):
+        assert codec.sealed_digest(json.dumps({**sealed, "digest": digest}, indent=3), "digest") == expected
+    assert codec.sealed_digest(json.dumps({**sealed, "moon": "new"}), "digest") != expected
+    assert codec.sealed_digest(b"[1]", "digest") == codec.digest([1])
+    with pytest.raises(codec.InvalidDocumentError, match=r"^not JSON: "):
+        codec.sealed_digest(b"{", "digest")
+
+
 # What can stand in a document: text without halves of letters, and numbers that JSON has.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

@@ -9,10 +9,11 @@ import pytest
 
 from runner import codec, report
 from runner.errors import ReportError
+from runner.packing import Packing
 from runner.report import Reason
 from tests import reports
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "report-1.0.json"
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 Document = dict[str, object]
 
@@ -26,11 +27,39 @@ def altered(change: Callable[[Document], object]) -> str:
 
 def test_the_golden_report_is_read_and_written_as_it_stands() -> None:
     # Where this fails the format has changed: schema 1.x may only gain keys, and then gets a golden file of its own.
-    text = GOLDEN.read_text(encoding="utf-8")
-    found = report.load(GOLDEN)
+    path = GOLDEN / "report-1.1.json"
+    found = report.load(path)
     assert found == reports.complete()
-    assert codec.write_json(found, indent=1) == text
+    assert codec.write_json(found, indent=1) == path.read_text(encoding="utf-8")
+    assert found.digest == "d9ec50b632c942f409cd81428de52b2ba223c66cf8b587c3ee98756b5050cf78"
+
+
+def test_the_golden_report_of_schema_1_0_stays_readable() -> None:
+    found = report.load(GOLDEN / "report-1.0.json")
+    whole = reports.complete()
+    assert whole.packing is not None
+    artifacts = tuple(replace(part, title="") for part in whole.artifacts)
+    packing = Packing(epochs=whole.packing.epochs, steps=whole.packing.steps)
+    older = replace(whole, schema="1.0", artifacts=artifacts, packing=packing, digest=found.digest)
+    assert found == older
     assert found.digest == "d071651509412395b001b00cd979f072309fc9ef5404e8690ae4994edd5aa96e"
+
+
+@pytest.mark.parametrize("schema", ["1.0", "1.1"])
+def test_an_altered_golden_report_is_refused(schema: str) -> None:
+    text = (GOLDEN / f"report-{schema}.json").read_text(encoding="utf-8")
+    for old, new in [('"top1": 0.5', '"top1": 0.75'), ('"train_accuracy": 0.8', '"train_accuracy": 0.9')]:
+        assert text.count(old) == 1
+        with pytest.raises(ReportError, match="its digest does not fit its content"):
+            report.read(text.replace(old, new), "report.json")
+
+
+def test_nothing_in_the_golden_report_is_at_its_default() -> None:
+    # A field that is empty in it could change its form unnoticed.
+    found = codec.unstructure(report.load(GOLDEN / "report-1.1.json"))
+    packing, artifact = found["packing"], found["artifacts"][0]
+    assert all(packing.values())
+    assert all(artifact[key] for key in artifact if key != "reasons")
 
 
 def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -60,8 +89,12 @@ def test_another_major_version_is_refused_and_a_newer_minor_is_read_without_its_
         ReportError, match=r"^r\.json: schema: version 2\.0 cannot be read here, only 1\.x; update edgepack$"
     ):
         report.read(altered(lambda document: document.update(schema="2.0")), "r.json")
-    newer = report.read(altered(lambda document: document.update(schema="1.7", moon="full")), "r.json")
-    assert newer == replace(reports.host(), schema="1.7")
+    newer = json.loads(altered(lambda document: document.update(schema="1.7", moon="full")))
+    digest = codec.digest({**newer, "digest": ""})
+    found = report.read(json.dumps({**newer, "digest": digest}), "r.json")
+    assert found == replace(reports.host(), schema="1.7", digest=digest)
+    with pytest.raises(ReportError, match="its digest does not fit its content"):
+        report.read(json.dumps({**newer, "digest": digest, "moon": "new"}), "r.json")
 
 
 @pytest.mark.parametrize(

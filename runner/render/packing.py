@@ -40,9 +40,9 @@ def described(tried: Try) -> str:
 
 
 def _drop(drop: Drop) -> str:
-    interval, coverage = drop.interval, units.percent(drop.interval.confidence, 0)
+    coverage = units.percent(drop.interval.confidence, 0)
     return (
-        f"{units.points(drop.drop)} points lost, {coverage} interval {units.points(interval.low)} to {units.points(interval.high)}, "
+        f"{units.points(drop.drop)} points lost, {coverage} interval {_span(drop)}, "
         f"top-1 {units.percent(drop.top1)} on {drop.samples:,} samples"
     )
 
@@ -105,10 +105,11 @@ def _pruning_words(report: Report, networks: Sequence[NetworkFacts]) -> Iterator
         if mine.latency is None or whole.latency is None or mine.latency.median_ns <= FASTER * whole.latency.median_ns:
             continue
         gone = units.percent(1 - network.nonzero / first.nonzero, 0)
-        kept = "the zeros stay in the file and in the arithmetic" if network.macs == first.macs else "they cost no time"
-        yield (
-            f"{gone} of the parameters have gone from the network {_name(network)!r}, and no milliseconds: {kept}. "
-            "What makes a network faster is to take out whole channels: --prune-method channels."
+        yield f"{gone} of the parameters have gone from the network {_name(network)!r}, and no milliseconds: " + (
+            "the zeros stay in the file and in the arithmetic. What makes a network faster is to take out whole "
+            "channels: --prune-method channels."
+            if network.macs == first.macs
+            else "this runtime spends its time on other things here than arithmetic."
         )
 
 
@@ -141,8 +142,11 @@ def _budget(record: BudgetRecord) -> Table:
 def _drop_cells(drop: Drop | None) -> tuple[str, str, str, str]:
     if drop is None:
         return NONE, NONE, NONE, NONE
-    span = f"{units.points(drop.interval.low)} to {units.points(drop.interval.high)}"
-    return units.percent(drop.top1), units.points(drop.drop), span, f"{drop.samples:,}"
+    return units.percent(drop.top1), units.points(drop.drop), _span(drop), f"{drop.samples:,}"
+
+
+def _span(drop: Drop) -> str:
+    return f"{units.points(drop.interval.low)} to {units.points(drop.interval.high)}"
 
 
 def _verdict(record: BudgetRecord) -> str:

@@ -116,6 +116,34 @@ def set_dimensions(model: onnx.ModelProto, inputs: tuple[int | str, ...], output
         del graph.value_info[:]
 
 
+def for_any_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose reshapes to `1 x …`, which exporters write where they saw one image, take as many as come."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    graph = copied.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {
+        node.output[0]: each.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for each in node.attribute
+        if each.name == "value"
+    }
+    taken = set(constants) | {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type != "Reshape" or node.input[1] not in constants:
+            continue
+        sizes = onnx.numpy_helper.to_array(constants[node.input[1]]).copy()
+        if not sizes.size or sizes[0] != 1:
+            continue
+        # What is left, or, where another size is already that, as many as come in.
+        sizes[0] = 0 if -1 in sizes else -1
+        node.input[1] = _unused("sizes", taken)
+        taken.add(node.input[1])
+        graph.initializer.append(onnx.numpy_helper.from_array(sizes, node.input[1]))
+    return copied
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of what a library said."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

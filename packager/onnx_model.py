@@ -59,20 +59,12 @@ def load(path: Path, preprocess: Preprocess, classes: int) -> OnnxModel:
     _check_answers(expected, classes, path)
     model = onnx_file.upgraded(model, path)
     onnx_file.tidy(model, {taken.name: INPUT, given.name: OUTPUT})
-    for size in (BATCH, 1):
-        onnx_file.set_dimensions(model, (size, *images.shape[1:]), (size, classes))
-        if _answers_are(expected, model, images, at_once=size == BATCH):
-            break
-    else:
-        raise _neither_many_nor_one(batch, path)
-    content = stripped(onnx.shape_inference.infer_shapes(model))
-    return OnnxModel(
-        content=content,
-        name=path.stem,
-        opset=onnx_file.opset(model),
-        dynamic_batch=size == BATCH,
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
+    for reshaped, size in ((False, BATCH), (True, BATCH), (False, 1)):
+        tried = onnx_file.for_any_batch(model) if reshaped else model
+        onnx_file.set_dimensions(tried, (size, *images.shape[1:]), (size, classes))
+        if _answers_are(expected, tried, images, at_once=size == BATCH):
+            return _finished(tried, path.stem, dynamic_batch=size == BATCH)
+    raise _neither_many_nor_one(batch, path)
 
 
 def logits(model: OnnxModel, samples: Samples, preprocess: Preprocess) -> Logits:
@@ -84,6 +76,17 @@ def logits(model: OnnxModel, samples: Samples, preprocess: Preprocess) -> Logits
             _run(session, preprocess.apply(samples.take(slice(first, first + at_once))))
             for first in range(0, len(samples), at_once)
         ]
+    )
+
+
+def _finished(model: onnx.ModelProto, name: str, *, dynamic_batch: bool) -> OnnxModel:
+    content = stripped(onnx.shape_inference.infer_shapes(model))
+    return OnnxModel(
+        content=content,
+        name=name,
+        opset=onnx_file.opset(model),
+        dynamic_batch=dynamic_batch,
+        sha256=hashlib.sha256(content).hexdigest(),
     )
 
 

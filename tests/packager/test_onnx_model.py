@@ -57,11 +57,23 @@ def _fix_batch(model: onnx.ModelProto, size: int) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = size
 
 
-def _flatten_by_reshape(model: onnx.ModelProto, first: int) -> None:
-    """Flatten as `view(first, -1)` does, which older exports are full of."""
+def _flatten_by_reshape(model: onnx.ModelProto, sizes: tuple[int, int]) -> None:
+    """Flatten as `view(1, -1)` does, which exports from one image are full of."""
     model.graph.node[2].CopyFrom(helper.make_node("Reshape", ["active", "shape"], ["flat"]))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([first, 512], np.int64), "shape"))
-    _fix_batch(model, first)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), "shape"))
+    _fix_batch(model, sizes[0])
+
+
+def _widen_by_ones(model: onnx.ModelProto) -> None:
+    """Join a channel of ones, which is there for one image, and take it away again."""
+    nodes = model.graph.node
+    nodes[1].output[0] = "before"
+    nodes.insert(2, helper.make_node("Concat", ["before", "ones"], ["wide"], axis=1))
+    nodes.insert(3, helper.make_node("Slice", ["wide", "first", "last", "axis"], ["active"]))
+    constants = {"ones": np.ones((1, 1, 8, 8), np.float32)}
+    constants |= {name: np.array([value], np.int64) for name, value in (("first", 0), ("last", 8), ("axis", 1))}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    _fix_batch(model, 1)
 
 
 def test_a_file_answers_as_the_network_in_it_does(tmp_path: Path, samples: Samples) -> None:
@@ -129,8 +141,18 @@ def test_a_fixed_batch_is_made_dynamic_where_the_network_allows_it(tmp_path: Pat
     np.testing.assert_allclose(_answers(model, samples), networks.expected_logits(networks.inputs(70)), atol=1e-4)
 
 
-def test_a_network_that_reshapes_to_one_image_stays_with_one(tmp_path: Path, samples: Samples) -> None:
-    model = _load(_changed(tmp_path / "net.onnx", lambda model: _flatten_by_reshape(model, 1)))
+@pytest.mark.parametrize("sizes", [(1, 512), (1, -1)])
+def test_reshapes_that_were_written_for_one_image_take_many(
+    tmp_path: Path, samples: Samples, sizes: tuple[int, int]
+) -> None:
+    model = _load(_changed(tmp_path / "net.onnx", lambda model: _flatten_by_reshape(model, sizes)))
+
+    assert model.dynamic_batch
+    np.testing.assert_allclose(_answers(model, samples), networks.expected_logits(networks.inputs(70)), atol=1e-4)
+
+
+def test_a_network_that_can_only_take_one_image_stays_with_one(tmp_path: Path, samples: Samples) -> None:
+    model = _load(_changed(tmp_path / "net.onnx", _widen_by_ones))
 
     assert not model.dynamic_batch
     graph = onnx.load_model_from_string(model.content).graph
@@ -151,7 +173,7 @@ def test_a_network_that_mixes_the_images_of_a_batch_gets_one_at_a_time(tmp_path:
 
 
 def test_a_network_for_four_images_at_once_and_no_others_is_refused(tmp_path: Path) -> None:
-    path = _changed(tmp_path / "net.onnx", lambda model: _flatten_by_reshape(model, 4))
+    path = _changed(tmp_path / "net.onnx", lambda model: _flatten_by_reshape(model, (4, 512)))
 
     with pytest.raises(StepError) as caught:
         _load(path)

@@ -5,6 +5,7 @@ The libraries behind a road load when it is taken: each is heavy, and some are d
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -16,6 +17,10 @@ from packager.onnx_model import OnnxModel
 from packager.quantize import Order
 from packager.quantize.calibration import Calibration
 from runner.manifest import Candidate, Format, Precision, Target
+
+
+Integers = Literal["torch", "onnxruntime"]
+"""Whose rule turns weights into integers: the two divide a range by other numbers of steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,18 +48,24 @@ class Workshop:
         )
         return Order(target=target, plan=self.quantize or recipe.Quantize(), calibration=calibration)
 
-    def adjusted(self, order: Order) -> nn.Module:
-        """Return the network in fp32 as quantization shall find it. Raises StepError."""
-        module = self.network.module
-        if order.plan.equalize:
+    def adjusted(self, order: Order, integers: Integers) -> nn.Module:
+        """Return the network in fp32 as quantization with these integers shall find it. Raises StepError."""
+        module, plan = self.network.module, order.plan
+        if plan.equalize:
             from packager.quantize import equalization  # noqa: PLC0415 - torch.fx takes its time
 
-            module = equalization.equalized(module, self.bench.example)
-        if order.plan.correct_bias:
+            module = equalization.equalized(module, torch.from_numpy(next(order.calibration.batches("equalize"))))
+        # What is trained with the rounding in it learns the shift by itself.
+        if plan.correct_bias and plan.qat is None:
             from packager.quantize import bias_correction  # noqa: PLC0415 - as above
 
-            batches = order.calibration.batches("correct biases")
-            module = bias_correction.corrected(module, batches, per_channel=order.per_channel)
+            module = bias_correction.corrected(
+                module,
+                order.calibration.batches("correct biases"),
+                per_channel=order.per_channel,
+                steps=bias_correction.TORCH if integers == "torch" else bias_correction.ONNX_RUNTIME,
+                stays_fp32=order.stays_fp32,
+            )
         return module
 
 
@@ -96,7 +107,7 @@ def _int8_onnx(workshop: Workshop, target: Target) -> Exported:
 def float_onnx(workshop: Workshop, order: Order) -> Exported:
     """Return the ONNX file that is quantized: in fp32, equalized and corrected where the recipe has it so."""
     if order.plan.equalize or order.plan.correct_bias:
-        return onnx_export(workshop.adjusted(order), workshop.bench)
+        return onnx_export(workshop.adjusted(order, "onnxruntime"), workshop.bench)
     return fp32_onnx(workshop, order.target)
 
 
@@ -104,7 +115,7 @@ def _pt2e_onnx(workshop: Workshop, order: Order) -> Exported:
     from packager.quantize import pt2e  # noqa: PLC0415 - heavy
 
     opset = workshop.bench.recipe.export.opset
-    module = workshop.adjusted(order)
+    module = workshop.adjusted(order, "torch")
     if order.plan.qat is None:
         return pt2e.to_onnx(pt2e.quantize(module, order), workshop.bench.example, opset)
     learned = qat.learned(pt2e, module, order, _school(workshop, "pt2e"))
@@ -134,7 +145,7 @@ def _int8_torchscript(workshop: Workshop, target: Target) -> Exported:
     from packager.quantize import eager, fx, torch_dynamic  # noqa: PLC0415 - deprecated, and loaded by nobody else
 
     order = workshop.order(target)
-    module = workshop.adjusted(order)
+    module = workshop.adjusted(order, "torch")
     if order.plan.qat is not None:
         learned = qat.learned(fx, module, order, _school(workshop, "fx"))
         return replace(_torchscript(learned.module, workshop), epochs=learned.epochs)

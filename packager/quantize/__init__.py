@@ -5,14 +5,13 @@ for PT2E, which takes the network and returns one that is exported to ONNX. A te
 which puts the rounding of int8 into the network, and `convert`, which after the training makes the integers of it.
 """
 
-import fnmatch
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import nn
 
 from packager import recipe
+from packager.layers import matches as matches
 from packager.quantize.calibration import Calibration
 from runner.manifest import Target
 
@@ -46,8 +45,3 @@ class Trainable(Protocol):
 
     def convert(self, prepared: nn.Module, order: Order) -> nn.Module:
         """Return the int8 network that a trained copy has become."""
-
-
-def matches(layer: str, patterns: Sequence[str]) -> bool:
-    """Say whether one of the patterns, such as `stack1.*`, names the layer or a part of the network that it is in."""
-    return any(fnmatch.fnmatchcase(layer, form) for pattern in patterns for form in (pattern, f"{pattern}.*"))

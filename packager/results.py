@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner import atomic
 from runner.errors import StepError
 from runner.render import base, device_line, run_line, units
 from runner.render.page import Page, Table, as_markdown, drop_empty_columns
+from runner.render.units import Scale
 from runner.report import ArtifactReport, Report
 
 
@@ -24,32 +26,44 @@ def write(path: Path, title: str, reports: Sequence[Report]) -> None:
 def page(reports: Sequence[Report]) -> Page:
     """Return a row for each artifact of each report, and the machine that they were measured on."""
     several = len({report.bundle_name for report in reports}) > 1
+    artifacts = [artifact for report in reports for artifact in report.artifacts]
+    timed = [artifact.latency for artifact in artifacts if artifact.latency]
+    scales = _Scales(
+        sizes=units.size_scale([artifact.size_bytes for artifact in artifacts]),
+        times=units.time_scale([latency.median_ns for latency in timed], resolution=0.002),
+    )
     rows = tuple(
-        (report.bundle_name if several else "", *_cells(artifact, base(report)))
+        (report.bundle_name if several else "", *_cells(artifact, base(report), scales))
         for report in reports
         for artifact in report.artifacts
     )
     columns = ("bundle", "artifact", "size", "ratio", "top-1", "loss", "SNR", "latency", "ratio", "interval")
     table = Table(columns=columns, rows=rows, left=2)
     first = reports[0]
-    coverage = {units.percent(it.latency.interval.confidence, 1) for it in first.artifacts if it.latency}
     words = f"{device_line(first.device)}; {run_line(first)}; {len(first.labels):,} samples."
+    coverage = ", ".join(sorted({units.percent(latency.interval.confidence, 1) for latency in timed}))
+    times = f"; latency is the median of the processes' medians with its interval ({coverage})" if timed else ""
     return (
-        drop_empty_columns(table, "" if not several else units.NONE),
-        f"{words} Ratios are to the fp32 ONNX file of the same bundle; latency is the median of the processes' medians"
-        f" with its interval ({', '.join(sorted(coverage)) or units.NONE}).",
+        drop_empty_columns(table, units.NONE),
+        f"{words} Ratios are to the fp32 ONNX file of the same bundle{times}.",
         *_left_out(reports),
     )
 
 
-def _cells(artifact: ArtifactReport, fp32: ArtifactReport | None) -> tuple[str, ...]:
-    accuracy, latency = artifact.accuracy, artifact.latency
-    sizes = units.size_scale([artifact.size_bytes])
-    times = units.time_scale([latency.median_ns] if latency else [], resolution=0.002)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scales:
+    """The units of the columns."""
+
+    sizes: Scale
+    times: Scale
+
+
+def _cells(artifact: ArtifactReport, fp32: ArtifactReport | None, scales: _Scales) -> tuple[str, ...]:
+    accuracy, latency, times = artifact.accuracy, artifact.latency, scales.times
     ratio = latency.median_ns / fp32.latency.median_ns if latency and fp32 and fp32.latency else None
     return (
         artifact.title or artifact.name,
-        sizes.show(artifact.size_bytes),
+        scales.sizes.show(artifact.size_bytes),
         units.times(artifact.size_bytes / fp32.size_bytes if fp32 else None),
         units.percent(accuracy.top1 if accuracy else None),
         units.number(accuracy.loss if accuracy else None, 4),

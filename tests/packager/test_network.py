@@ -1,5 +1,6 @@
 """The steps that change a network, with the cache and the journal about them."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import models
 from packager import network, recipe
 from packager.cache import Cache
 from packager.data import Splits
 from packager.journal import Journal
 from packager.model import LoadedModel
-from packager.network import Network, Workbench, prepare
+from packager.network import Network, Workbench, pruned, trained
+from packager.onnx_model import OnnxModel
+from packager.train import Job, evaluate, logits, train
 from runner.errors import StepError
-from runner.progress import Progress
+from runner.progress import Progress, Silent
 from tests.fakes import InterruptingProgress, RecordingProgress
 
 TRAIN = recipe.Train(epochs=2, batch_size=40, compute="cpu")
@@ -47,13 +51,22 @@ class Net(nn.Module):
 def loaded() -> LoadedModel:
     """Return the same model each time."""
     torch.manual_seed(0)
-    return LoadedModel(module=Net().eval(), name="net", sha256="1" * 64)
+    return LoadedModel(model=Net().eval(), name="net", sha256="1" * 64)
 
 
 def bench(splits: Splits, folder: Path, plan: recipe.Recipe = RECIPE, progress: Progress | None = None) -> Workbench:
     """Return what the steps work with; the journal is new."""
     shown = progress or RecordingProgress()
     return Workbench(splits=splits, recipe=plan, cache=Cache(folder=folder), progress=shown, journal=Journal(shown))
+
+
+def prepare(given: LoadedModel, work: Workbench) -> Network:
+    """Return the network after the steps that the recipe names, with the epochs of both."""
+    network = trained(given, work)
+    if work.recipe.prune is None:
+        return network
+    left = pruned(network, work.recipe.prune, work)
+    return replace(left, epochs=(*network.epochs, *left.epochs))
 
 
 def same(one: nn.Module, two: nn.Module) -> bool:
@@ -71,6 +84,14 @@ def zeros(found: Network) -> dict[str, int]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that the tests of this module share."""
     return tmp_path_factory.mktemp("network")
+
+
+@pytest.fixture(scope="module")
+def learned_net(few_splits: Splits) -> nn.Module:
+    """A network that has learned the few images."""
+    torch.manual_seed(0)
+    module = models.build("small_cnn", 1, 4, 28, 28).eval()
+    return train(module, Job(plan=replace(TRAIN, epochs=3), splits=few_splits, seed=0), Silent()).module
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +156,7 @@ def test_the_journal_tells_the_best_epoch(few_splits: Splits, prepared: Network,
     best = max(prepared.epochs[:2], key=lambda epoch: epoch.validation_accuracy)
     first, second = (line.split("as before")[1].strip() for line in shown.said)
     assert first == f"validation top-1 {best.validation_accuracy:.2%} after epoch {best.epoch} of 2"
-    assert second == (
-        f"50% of the weights are zero; validation top-1 {prepared.epochs[2].validation_accuracy:.2%} after epoch 1 of 1"
-    )
+    assert second == (f"l1 50%; validation top-1 {prepared.epochs[2].validation_accuracy:.2%} after epoch 1 of 1")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +211,7 @@ def test_without_fine_tuning_the_other_weights_stay_as_they_were(few_splits: Spl
     for name, value in found.module.named_parameters():
         assert torch.equal(value, torch.where(value == 0, 0.0, before[name]))
     assert found.epochs == ()
-    assert shown.said[0].endswith("  50% of the weights are zero; no fine-tuning")
+    assert shown.said[0].endswith("  l1 50%; no fine-tuning")
 
 
 def test_a_step_that_fails_is_named_with_what_ran_before_it(few_splits: Splits, folder: Path) -> None:
@@ -205,3 +224,97 @@ def test_a_step_that_fails_is_named_with_what_ran_before_it(few_splits: Splits, 
         "prune: the loss is nan after epoch 1\n  ran before it: train\n"
         "  try: a lower learning rate: `fine_tune_learning_rate` in the recipe's [prune]"
     )
+
+
+# Steps of pruning, and a teacher
+
+
+def accuracy(module: nn.Module, splits: Splits) -> float:
+    """Return top-1 on the samples to judge by."""
+    return evaluate(module, splits.evaluation, splits.preprocess)[1]
+
+
+def test_a_pruned_network_learns_from_the_one_that_it_was(
+    few_splits: Splits, learned_net: nn.Module, tmp_path: Path
+) -> None:
+    whole = Network(model=learned_net, key="1" * 64)
+    plan = recipe.Prune(amount=0.9, fine_tune_epochs=0, distil=1.0)
+    work = bench(few_splits, tmp_path)
+    bare = pruned(whole, plan, work)
+    # Nothing but the answers of the unpruned network is learnt from: the labels have no share.
+    tuned = pruned(whole, replace(plan, fine_tune_epochs=2), work)
+
+    assert zeros(tuned) == zeros(bare)
+    assert accuracy(learned_net, few_splits) > 0.8
+    assert accuracy(bare.module, few_splits) < accuracy(tuned.module, few_splits) - 0.1
+    assert tuned.epochs[1].train_loss < tuned.epochs[0].train_loss
+    assert not same(tuned.module, pruned(whole, replace(plan, fine_tune_epochs=2, distil=0.0), work).module)
+
+
+def test_each_step_prunes_what_the_one_before_it_left_and_learns_for_its_share_of_the_epochs(
+    few_splits: Splits, tmp_path: Path
+) -> None:
+    plan = replace(PRUNE, amount=0.75, schedule="linear", steps=3, fine_tune_epochs=4)
+    work = bench(few_splits, tmp_path)
+    found = pruned(Network(model=loaded().module, key="1" * 64), plan, work)
+
+    assert zeros(found)["conv.weight"] == 112  # of 150
+    assert [(epoch.stage, epoch.epoch) for epoch in found.epochs] == [
+        ("prune", 1),
+        ("prune", 1),
+        ("prune", 1),
+        ("prune", 2),
+    ]
+    assert len([path for path in (tmp_path / "prune").iterdir() if path.is_dir()]) == 3
+    assert [(record.step, record.cached) for record in work.journal.records] == [("prune", False)]
+
+
+def test_a_schedule_that_was_interrupted_goes_on_with_the_step_that_it_was_at(
+    few_splits: Splits, tmp_path: Path
+) -> None:
+    plan = replace(PRUNE, amount=0.75, schedule="cubic", steps=2, fine_tune_epochs=3)
+    whole = Network(model=loaded().module, key="1" * 64)
+    # One epoch follows the first step, two the second, in whose second epoch it is interrupted.
+    with pytest.raises(KeyboardInterrupt):
+        pruned(whole, plan, bench(few_splits, tmp_path, progress=InterruptingProgress(after=STEPS + 1)))
+    resumed = pruned(whole, plan, bench(few_splits, tmp_path))
+    fresh = pruned(whole, plan, bench(few_splits, tmp_path / "other"))
+
+    assert same(resumed.module, fresh.module)
+    assert [epoch.epoch for epoch in resumed.epochs] == [1, 1, 2]
+
+
+def test_channels_that_are_taken_out_are_gone_after_the_cache_too(few_splits: Splits, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = models.build("small_cnn", 1, 4, 28, 28).eval()
+    plan = recipe.Prune(method="channels", amount=0.5, round_to=4, fine_tune_epochs=1)
+    before = copy.deepcopy(module.state_dict())
+    one, two = (pruned(Network(model=module, key="2" * 64), plan, bench(few_splits, tmp_path)) for _ in range(2))
+
+    count = sum(value.numel() for value in module.parameters())
+    assert sum(value.numel() for value in one.module.parameters()) < 0.6 * count
+    assert same(one.module, two.module)
+    assert (one.key, one.epochs) == (two.key, two.epochs)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert torch.isfinite(evaluate_logits(one.module, few_splits)).all()
+
+
+def evaluate_logits(module: nn.Module, splits: Splits) -> Tensor:
+    """Return what a network answers to the samples to judge by."""
+    return logits(module, splits.evaluation, splits.preprocess)
+
+
+def test_a_network_that_is_a_file_is_no_module() -> None:
+    file = OnnxModel(content=b"", name="net", opset=20, dynamic_batch=True, sha256="0" * 64)
+    for holder in (Network(model=file, key="0"), LoadedModel(model=file, name="net", sha256="0")):
+        with pytest.raises(StepError, match=r"^net: the model exists only as an ONNX file, and this needs a network"):
+            _ = holder.module
+
+
+def test_more_training_keeps_the_plan_but_for_its_length_rate_and_share(few_splits: Splits, tmp_path: Path) -> None:
+    plan = recipe.Recipe(train=replace(TRAIN, augment="shift", optimizer="sgd", label_smoothing=0.1))
+    found = bench(few_splits, tmp_path, plan).tuning(epochs=7, learning_rate=0.5, share=0.25)
+    assert plan.train is not None
+    assert found == replace(plan.train, epochs=7, learning_rate=0.5, share=0.25)
+    bare = bench(few_splits, tmp_path, recipe.Recipe()).tuning(epochs=1, learning_rate=0.5, share=1.0)
+    assert bare == recipe.Train(epochs=1, learning_rate=0.5)

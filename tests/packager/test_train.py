@@ -1,5 +1,6 @@
 """Real small trainings: what they learn, what they leave alone, and how they go on after an interruption."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +14,22 @@ from torch.nn import functional
 import models
 from packager import recipe
 from packager.data import Samples, Splits
+from packager.distillation import Teacher
 from packager.prune import l1
 from packager.train import Job, Trained, compute_device, evaluate, logits, train
 from runner.errors import StepError
 from runner.manifest import Preprocess
-from runner.progress import Silent
 from runner.packing import Epoch, Stage
+from runner.progress import Silent
 from tests.fakes import InterruptingProgress, RecordingProgress
 
 PLAN = recipe.Train(epochs=3, batch_size=40, compute="cpu")
 STEPS = 9
 """Of one epoch: 360 images."""
+STILL = replace(
+    PLAN, epochs=1, optimizer="sgd", learning_rate=1e-12, weight_decay=0.0, augment="none", arithmetic="fp32"
+)
+"""So small a rate that the weights are those of the start."""
 BARE = Preprocess(channels=1, height=1, width=1, scale=1.0, mean=(0.0,), std=(1.0,), resize="none")
 
 
@@ -244,6 +250,7 @@ def test_pruned_weights_stay_zero_through_fine_tuning(optimizer: recipe.Optimize
     [
         ("train", "a lower learning rate: --learning-rate, or `learning_rate` in the recipe's [train]"),
         ("prune", "a lower learning rate: `fine_tune_learning_rate` in the recipe's [prune]"),
+        ("qat", "a lower learning rate: `learning_rate` in the recipe's [quantize.qat]"),
     ],
 )
 def test_a_loss_that_diverges_is_told_with_the_rate_to_lower(stage: Stage, advice: str, few_splits: Splits) -> None:
@@ -318,10 +325,7 @@ def test_an_incomplete_last_batch_is_left_out_of_this_epoch_alone() -> None:
 
 def test_label_smoothing_is_in_the_training_loss_alone() -> None:
     module, splits = tiny(), tiny_splits(20)
-    # So small a rate that the weights are those of the start.
-    plan = replace(
-        PLAN, epochs=1, optimizer="sgd", learning_rate=1e-12, weight_decay=0.0, label_smoothing=0.3, augment="none"
-    )
+    plan = replace(STILL, label_smoothing=0.3)
     (epoch,) = train(module, Job(plan=plan, splits=splits, seed=0), Silent()).epochs
 
     def loss(samples: Samples, smoothing: float) -> float:
@@ -377,3 +381,86 @@ def test_images_lie_as_the_network_can_take_them_and_its_weights_come_back_conti
     trained = train(network(), Job(plan=replace(PLAN, epochs=1), splits=few_splits, seed=0), Silent())
     assert trained.epochs[0].train_accuracy > 0.25
     assert all(parameter.is_contiguous() for parameter in trained.module.parameters())
+
+
+# From another network's answers
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_a_teachers_share_of_the_training_loss_is_the_divergence_of_softened_answers(weight: float) -> None:
+    module, splits = tiny(), tiny_splits(20)
+    torch.manual_seed(1)
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(1, 2)).eval()
+    job = Job(plan=STILL, splits=splits, seed=0, teacher=Teacher(module=teacher, weight=weight))
+    (epoch,) = train(module, job, Silent()).epochs
+
+    ours, theirs = (logits(each, splits.train, BARE).double() for each in (module, teacher))
+    hard = functional.cross_entropy(ours, torch.from_numpy(splits.train.labels)).item()
+    wanted = torch.softmax(theirs / 4, 1)
+    soft = 16 * (wanted * (torch.log_softmax(theirs / 4, 1) - torch.log_softmax(ours / 4, 1))).sum(1).mean().item()
+    assert epoch.train_loss == pytest.approx((1 - weight) * hard + weight * soft, rel=1e-5)
+    assert abs(soft - hard) > 0.01
+
+
+def test_a_network_learns_from_a_teacher_what_its_labels_do_not_say(few_splits: Splits, trained: nn.Module) -> None:
+    false = np.random.default_rng(0).permutation(few_splits.train.labels)
+    splits = replace(few_splits, train=replace(few_splits.train, labels=false))
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    torch.manual_seed(0)
+    student = models.build("small_cnn", 1, 4, 28, 28).eval()
+    teacher = Teacher(module=trained, weight=1.0)
+
+    learned = train(student, Job(plan=PLAN, splits=splits, seed=0, stage="prune", teacher=teacher), Silent())
+    misled = train(student, Job(plan=PLAN, splits=splits, seed=0, stage="prune"), Silent())
+
+    _, accuracy = evaluate(learned.module, few_splits.evaluation, few_splits.preprocess)
+    _, without = evaluate(misled.module, few_splits.evaluation, few_splits.preprocess)
+    assert accuracy > 0.6 > without + 0.1
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+    assert not trained.training
+
+
+# A share of the samples
+
+
+def test_an_epoch_goes_over_a_share_of_the_samples_that_is_drawn_anew_for_each() -> None:
+    batches: list[list[int]] = []
+    plan = replace(PLAN, epochs=8, share=0.5, batch_size=10, augment="none")
+    progress = RecordingProgress()
+    train(watched(batches), Job(plan=plan, splits=tiny_splits(80), seed=0), progress)
+
+    epochs = [[*itertools.chain(*batches[first : first + 4])] for first in range(0, 32, 4)]
+    assert progress.tasks == [("train 8 epochs", 32, 32)]
+    assert all(len(set(epoch)) == 40 for epoch in epochs)
+    assert len({tuple(sorted(epoch)) for epoch in epochs}) == 8
+    assert set().union(*epochs) == set(range(80))
+
+
+def test_a_share_smaller_than_a_batch_is_one_batch() -> None:
+    batches: list[list[int]] = []
+    plan = replace(PLAN, share=0.01, batch_size=10, augment="none")
+    train(watched(batches), Job(plan=plan, splits=tiny_splits(80), seed=0), Silent())
+    assert [len(batch) for batch in batches] == [10] * 3
+
+
+# Half precision
+
+
+def test_a_training_in_bfloat16_learns_and_has_the_same_bits_each_time(few_splits: Splits) -> None:
+    torch.manual_seed(0)
+    module = models.build("small_cnn", 1, 4, 28, 28).eval()
+    job = Job(plan=replace(PLAN, arithmetic="bf16"), splits=few_splits, seed=0)
+    half, again = train(module, job, Silent()), train(module, job, Silent())
+    full = train(module, replace(job, plan=replace(PLAN, arithmetic="fp32")), Silent())
+
+    assert max(epoch.validation_accuracy for epoch in half.epochs) > 0.7
+    assert same(half.module, again.module)
+    assert timeless(half) == timeless(again)
+    assert not same(half.module, full.module)
+    assert {value.dtype for value in half.module.parameters()} == {torch.float32}
+    assert abs(half.epochs[0].train_loss - full.epochs[0].train_loss) < 0.05
+
+
+def test_float16_on_a_cpu_is_refused_before_the_first_step(few_splits: Splits) -> None:
+    with pytest.raises(StepError, match=r"^float16 is for training on CUDA, and this is a CPU"):
+        train(small(), Job(plan=replace(PLAN, arithmetic="fp16"), splits=few_splits, seed=0), Silent())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from packager import roads
 from packager.cache import versions
+from packager.onnx_model import OnnxModel
 from packager.roads import Workshop
 from runner import codec
 from runner.manifest import Artifact, Candidate, Format, Machine, Target
@@ -59,7 +60,7 @@ def build(candidate: Candidate, workshop: Workshop, target: Target) -> Built:
         device=target.device,
         machines=_machines(target) if quantized else (),
         engine=target.engine if quantized else None,
-        opset=workshop.bench.recipe.export.opset if candidate.format == "onnx" else None,
+        opset=_opset(workshop) if candidate.format == "onnx" else None,
         dynamic_batch=facts.dynamic_batch,
         made_with={name: version for name, version in versions().items() if name in MAKERS[candidate.format]},
     )
@@ -87,6 +88,11 @@ def _inputs(candidate: Candidate, workshop: Workshop, target: Target) -> dict[st
             "seed": workshop.bench.recipe.seed,
         }
     return {name: codec.unstructure(value) for name, value in inputs.items()}
+
+
+def _opset(workshop: Workshop) -> int:
+    model = workshop.network.model
+    return model.opset if isinstance(model, OnnxModel) else workshop.bench.recipe.export.opset
 
 
 def _machines(target: Target) -> tuple[Machine, ...]:

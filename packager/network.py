@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from packager import recipe
 from packager.cache import Cache, Found
 from packager.data import Splits
 from packager.distillation import Teacher
@@ -21,6 +20,7 @@ from packager.prune import Evidence, Pruned
 from packager.prune.schedule import stages
 from packager.prune.techniques import technique
 from packager.quantize.calibration import STRIDE
+from packager.recipe import Prune, Recipe, Train
 from packager.train import Job, train
 from runner import codec
 from runner.packing import Epoch
@@ -51,7 +51,7 @@ class Workbench:
     """What the steps that change a network have in common."""
 
     splits: Splits
-    recipe: recipe.Recipe
+    recipe: Recipe
     cache: Cache
     progress: Progress
     journal: Journal
@@ -61,9 +61,9 @@ class Workbench:
         """One calibration sample as the network sees it."""
         return torch.from_numpy(self.splits.preprocess.apply(self.splits.calibration.take(slice(0, 1))))
 
-    def tuning(self, *, epochs: int, learning_rate: float, share: float) -> recipe.Train:
+    def tuning(self, *, epochs: int, learning_rate: float, share: float) -> Train:
         """Return the recipe's plan of training, for so much more of it."""
-        plan = self.recipe.train or recipe.Train()
+        plan = self.recipe.train or Train()
         return replace(plan, epochs=epochs, learning_rate=learning_rate, share=share)
 
 
@@ -80,7 +80,7 @@ def trained(loaded: LoadedModel, bench: Workbench) -> Network:
     return network
 
 
-def pruned(network: Network, plan: recipe.Prune, bench: Workbench) -> Network:
+def pruned(network: Network, plan: Prune, bench: Workbench) -> Network:
     """Return what a plan leaves of a trained network, after the fine-tuning that follows each of its stages."""
     teacher = Teacher(module=network.module, weight=plan.distil) if plan.distil else None
     evidence = Evidence(example=bench.example, batches=lambda: _labelled(bench.splits), seed=bench.recipe.seed)
@@ -135,7 +135,7 @@ def _epochs(epochs: int, number: int, steps: int) -> int:
     return epochs // steps + (epochs % steps if number == steps - 1 else 0)
 
 
-def _keyed(network: Network, left: Pruned, plan: recipe.Prune, number: int) -> Network:
+def _keyed(network: Network, left: Pruned, plan: Prune, number: int) -> Network:
     key = codec.digest([network.key, codec.unstructure(plan), number])
     return Network(model=left.module, key=key)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager import data, job, making, model, network, pretrained, roads, weights, writer
+from packager import data, job, making, model, network, onnx_model, pretrained, roads, weights, writer
 from packager.cache import Cache
 from packager.data import Splits
 from packager.job import Job
@@ -59,6 +59,8 @@ def pack(order: Order) -> Iterator[Packed]:
     """
     plan, progress, journal = order.recipe, order.progress, Journal(order.progress)
     model.check(plan.model)
+    if order.save_weights is not None:
+        weights.check_destination(order.save_weights)
     journal.say("recipe", "", described(plan))
     with journal.step("data") as step:
         splits = data.load(plan.data, seed=plan.seed, cache=order.cache.folder, progress=progress)
@@ -93,7 +95,7 @@ def _loaded(plan: Recipe, splits: Splits, progress: Progress) -> tuple[LoadedMod
     if given == pretrained.NAME:
         card = pretrained.find(plan.model.name, splits)
         splits = pretrained.normalised(splits, card, plan.data)
-    elif given and not (plan.data.mean and plan.data.std):
+    elif (given or plan.model.name.endswith(onnx_model.SUFFIX)) and not (plan.data.mean and plan.data.std):
         progress.say(UNTOLD_NORMALISATION)
     return model.load(plan.model, splits, seed=plan.seed), splits
 

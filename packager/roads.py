@@ -18,7 +18,6 @@ from packager.quantize import Order
 from packager.quantize.calibration import Calibration
 from runner.manifest import Candidate, Format, Precision, Target
 
-
 Integers = Literal["torch", "onnxruntime"]
 """Whose rule turns weights into integers: the two divide a range by other numbers of steps."""
 

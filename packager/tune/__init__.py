@@ -60,11 +60,11 @@ def _of_the_recipe(plan: Recipe, target: Target, wish: Wish) -> Iterator[str]:
         yield f"models: one network is tuned at a time, and there are {len(plan.models)}; --model {plan.models[0]}"
     int8 = any(each.precision == "int8" for each in searched(plan, target))
     if int8 and plan.quantize is None:
-        yield "no quantization: how to quantize is what is searched for; --quantize static"
+        yield "no quantization: how to quantize is what is searched for; a recipe with [quantize]"
     if int8 and plan.quantize is not None and plan.quantize.method == "dynamic":
-        yield "dynamic quantization: it has no calibration to search; --quantize static"
+        yield "dynamic quantization: it has no calibration to search; --set quantize.method=static"
     if wish.objective == "macs" and plan.prune is None:
-        yield "--minimise macs and a network that cannot be pruned: none would go; --minimise latency, or size"
+        yield "--minimise macs and a network that cannot be pruned: no MACs can go; --minimise latency, or size"
 
 
 def _of_latency(target: Target, wish: Wish, here: DeviceFacts) -> Iterator[str]:

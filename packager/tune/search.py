@@ -154,7 +154,8 @@ def _written(order: Order, start: Origin, name: str, records: tuple[Record, ...]
     points = front(records, wish.objective)
     if not points:
         reasons = "; ".join(dict.fromkeys(record.reason for record in records)) or "none was begun"
-        raise StepError(f"no trial came to anything: {reasons}", where="tune", advice="a larger --max-drop")
+        advice = "more --trials, or a larger --max-drop" if records else "more time, --timeout"
+        raise StepError(f"no trial came to anything: {reasons}", where="tune", advice=advice)
     chosen = choice(points, wish.max_drop / POINTS)
     shown = table.page(f"{start.name} for {order.target.name}", wish, records, points, chosen)
     atomic.write(order.folder / f"{name}.md", as_markdown(shown))

@@ -87,7 +87,7 @@ def space(trained: Network, bench: Workbench, target: Target) -> Space:
     """Return what there is to choose for a network and a target. Raises StepError where it cannot be followed."""
     plan, only_a_file = bench.recipe, isinstance(trained.model, OnnxModel)
     prune = replace(plan.prune or Prune(), method="channels", of="channels", across_layers=False)
-    found = () if plan.prune is None or only_a_file else stages(trained.module, bench.example, prune.keep)
+    found = () if plan.prune is None or only_a_file else stages(trained.module, bench.example, prune)
     return Space(
         stages=found,
         importances=_importances(trained.module) if found else (),

@@ -1,13 +1,16 @@
 """The stages of a network: parts that lie one behind the other, each with a share of its channels to lose."""
 
+import copy
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from packager.layers import matches
-from packager.prune.coupled import coupled
+from packager.prune.coupled import Coupled, coupled
+from packager.prune.cuts import cuts
 from packager.prune.importance import MEASURES
+from packager.recipe import Prune
 
 MOST = 6
 """More of them than this are taken together: every stage is one number more to search."""
@@ -16,20 +19,22 @@ Stage = tuple[str, ...]
 """Names of neighbouring parts of the network."""
 
 
-def stages(module: nn.Module, example: Tensor, keep: Sequence[str]) -> tuple[Stage, ...]:
+def stages(module: nn.Module, example: Tensor, plan: Prune) -> tuple[Stage, ...]:
     """Return the stages that have channels to lose, in the order of the network; none where nothing can go."""
+    module = copy.deepcopy(module).eval()
     # In the order of the modules: channels that run through two stages belong to the first.
     order = {name: place for place, (name, _) in enumerate(module.named_modules())}
-    groups = [group.layers for group in coupled(module, example, MEASURES["l1"])]
-    firsts = [min(group, key=lambda name: order[name]) for group in groups if not _kept(group, keep)]
+    groups = [group for group in coupled(module, example, MEASURES["l1"]) if _can_lose(group, plan)]
+    firsts = [min(group.layers, key=lambda name: order[name]) for group in groups]
     names = sorted(_parts(firsts), key=lambda name: order[name])
     count = min(MOST, len(names))
     bounds = [round(place * len(names) / count) for place in range(count + 1)] if names else []
     return tuple(tuple(names[low:high]) for low, high in itertools.pairwise(bounds))
 
 
-def _kept(group: Iterable[str], keep: Sequence[str]) -> bool:
-    return any(matches(layer, keep) for layer in group)
+def _can_lose(group: Coupled, plan: Prune) -> bool:
+    kept = any(matches(layer, plan.keep) for layer in group.layers)
+    return not kept and bool(cuts(group, plan.round_to))
 
 
 def _parts(layers: Sequence[str]) -> set[str]:

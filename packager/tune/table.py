@@ -22,8 +22,9 @@ def page(name: str, wish: Wish, records: Sequence[Record], points: Sequence[Poin
     blocks: list[Block] = [
         Title(text=f"{name}, tuned for {WORDS[wish.objective]} at a drop of at most {wish.max_drop:g} points"),
         _table(wish, points, choice),
-        f"{number}: {', '.join(counts)}. Those above lose and need the least; points are of top-1 on the "
-        f"{points[0].finding.drop.samples:,} images of the validation split, against the trained network in fp32.",
+        f"{number}: {', '.join(counts)}. None of them both loses less and needs less than one of those above. "
+        f"Points are of top-1 on the {points[0].finding.drop.samples:,} images of the validation split, against the "
+        "trained network in fp32.",
         verdict(choice, wish),
         *_listing("Stopped early", stopped),
         *_listing("Failed", failed),

@@ -1,0 +1,252 @@
+"""A whole search: trials of a real network, its front, how it goes on, and what it refuses."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import targets
+from packager import recipe, roads
+from packager.cache import Cache
+from packager.cli import pack
+from packager.export import Exported
+from packager.recipe import Prune, Quantize, Recipe
+from packager.roads import Workshop
+from packager.tune import Wish
+from packager.tune.plan import as_recipe
+from packager.tune.search import Found, Order, search
+from runner import codec, edge
+from runner.bundle import open_bundle
+from runner.errors import StepError, UsageError
+from runner.manifest import Target
+from runner.progress import Progress, Silent
+from tests.fakes import InterruptingProgress, RecordingProgress
+
+TORCHSCRIPT = ("int8.torchscript",)
+"""Which is made faster than an ONNX file."""
+Search = Callable[..., Found]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return Cache(folder=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def plan(few_images: Path) -> Recipe:
+    """A wide_cnn that is hardly trained, and not fine-tuned."""
+    return Recipe(
+        model=recipe.Model(name="wide_cnn"),
+        data=recipe.Data(source=str(few_images), calibration_samples=32),
+        train=recipe.Train(epochs=2, batch_size=32, compute="cpu"),
+        prune=Prune(method="channels", fine_tune_epochs=0),
+        quantize=Quantize(),
+        candidates=TORCHSCRIPT,
+        measure=recipe.Measure(threads=1),
+    )
+
+
+@pytest.fixture
+def searched(plan: Recipe, cache: Cache, tmp_path: Path) -> Search:
+    """Searches in a folder of its own, with a cache that all searches here have in common."""
+
+    def run(wish: Wish, plan: Recipe = plan, progress: Progress | None = None, folder: Path = tmp_path) -> Found:
+        folder.mkdir(exist_ok=True)
+        return search(
+            Order(
+                recipe=plan,
+                target=targets.load("x86"),
+                wish=wish,
+                output=folder,
+                cache=cache,
+                progress=progress or Silent(),
+            )
+        )
+
+    return run
+
+
+def test_a_search_that_goes_on_finds_what_one_without_a_break_finds(searched: Search, tmp_path: Path) -> None:
+    wish = Wish(objective="macs", max_drop=100, trials=2)
+    first = searched(wish, folder=tmp_path / "halted")
+    assert [record.trial for record in first.records] == [1, 2]
+    progress = RecordingProgress()
+    second = searched(replace(wish, trials=4), progress=progress, folder=tmp_path / "halted")
+    assert second.records[:2] == first.records
+    whole = searched(replace(wish, trials=4), folder=tmp_path / "whole")
+    assert second.records == whole.records
+    assert ("tune", 4, 4) in progress.tasks
+    lines = [line for line in progress.said if line.startswith(("tune", "trial"))]
+    assert re.fullmatch(r"tune +as before  2 trials of this search have ended already", lines[0])
+    assert [line.split("  ")[0] for line in lines[1:]] == ["trial 3 of 4", "trial 4 of 4"]
+    # Enough trials: nothing is tried any more.
+    again = searched(replace(wish, trials=3), folder=tmp_path / "halted")
+    assert again.records == second.records
+
+
+def test_the_first_trial_is_the_recipe_without_pruning_and_a_front_has_recipes_that_load(
+    searched: Search, plan: Recipe, tmp_path: Path
+) -> None:
+    found = searched(Wish(objective="macs", max_drop=100, trials=4))
+    first = found.records[0].finding
+    assert first is not None
+    assert first.plan.prune is None
+    assert first.plan.quantize == Quantize(per_channel=True)
+    figures = [(point.finding.macs or 0, point.finding.drop.drop) for point in found.front]
+    assert len(figures) > 1
+    assert figures == sorted(figures)
+    assert [drop for _, drop in figures] == sorted({drop for _, drop in figures}, reverse=True)
+    assert figures[0][0] < (first.macs or 0)
+    for point in found.front:
+        loaded = recipe.load(str(tmp_path / f"{found.name}-{point.trial}.toml"))
+        assert loaded == as_recipe(point.finding.plan, plan)
+        assert loaded.candidates == ("fp32.onnx", "int8.torchscript")
+    assert found.choice.point == found.front[0]
+    text = (tmp_path / "tune-wide_cnn-x86.md").read_text(encoding="utf-8")
+    assert "### wide_cnn for x86, tuned for MACs at a drop of at most 100 points" in text
+    assert f"Chosen: trial {found.front[0].trial}, the least MACs of those that hold 100 points." in text
+
+
+def test_a_hopeless_trial_is_stopped_before_it_is_quantized(searched: Search) -> None:
+    found = searched(Wish(objective="macs", max_drop=1, trials=4))
+    stopped = [record for record in found.records if record.finding is None]
+    assert stopped
+    for record in stopped:
+        assert not record.failed
+        assert re.fullmatch(
+            r"\d+\.\d\d points were lost before it was quantized, and 1 may be lost in all", record.reason
+        )
+    assert f"4 trials: {4 - len(stopped)} ended, {len(stopped)} stopped early, 0 failed." in str(found.page)
+
+
+def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
+    searched: Search, plan: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = roads.ROADS["int8", "torchscript"]
+
+    def fails_pruned(workshop: Workshop, target: Target) -> Exported:
+        if workshop.network.key != workshop.teacher.key:
+            raise StepError("the network has become too thin\n  in conv1")
+        return honest(workshop, target)
+
+    monkeypatch.setitem(roads.ROADS, ("int8", "torchscript"), fails_pruned)
+    found = searched(Wish(objective="size", max_drop=100, trials=4), replace(plan, seed=1))
+    failed = [record for record in found.records if record.failed]
+    assert failed
+    assert {record.reason for record in failed} == {"the network has become too thin"}
+    assert len(failed) < 4
+    assert f"trial {failed[0].trial}: the network has become too thin" in str(found.page)
+
+
+def test_a_trial_that_is_interrupted_is_tried_again(searched: Search, plan: Recipe, tmp_path: Path) -> None:
+    wish = Wish(objective="macs", max_drop=100, trials=2)
+    whole = searched(wish, folder=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        # In the answers of the first trial: all before it is in the cache.
+        searched(wish, progress=InterruptingProgress(), folder=tmp_path / "halted")
+    assert (tmp_path / "halted" / "tune-wide_cnn-x86.journal").stat().st_size
+    assert searched(wish, folder=tmp_path / "halted").records == whole.records
+
+
+def test_another_recipe_does_not_go_on_with_the_search_of_this_one(searched: Search, plan: Recipe) -> None:
+    wish = Wish(objective="macs", max_drop=100, trials=1)
+    searched(wish)
+    progress = RecordingProgress()
+    calibrated = replace(plan, data=replace(plan.data, calibration_samples=33))
+    assert len(searched(wish, calibrated, progress).records) == 1
+    assert any(line.startswith("trial 1 of 1") for line in progress.said)
+    # Neither a title nor how it is measured changes a trial.
+    progress = RecordingProgress()
+    searched(wish, replace(plan, title="Another", measure=recipe.Measure(effort="rigorous", threads=1)), progress)
+    assert not any(line.startswith("trial") for line in progress.said)
+
+
+def test_no_trial_begins_after_the_timeout(searched: Search) -> None:
+    with pytest.raises(StepError) as error:
+        searched(Wish(objective="macs", trials=2, timeout_s=1e-9))
+    assert str(error.value) == "tune: no trial came to anything: none was begun\n  try: more time, --timeout"
+
+
+def test_a_file_that_is_no_record_of_a_search_is_refused(searched: Search, tmp_path: Path) -> None:
+    path = tmp_path / "tune-wide_cnn-x86.journal"
+    path.write_text("not a journal\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="is no record of a search, or a damaged one") as error:
+        searched(Wish(objective="macs"))
+    assert error.value.where == str(path)
+    assert error.value.advice == "move it away, and the search begins anew"
+
+
+def test_without_channels_that_could_go_macs_cannot_be_minimised(searched: Search, plan: Recipe) -> None:
+    fixed = replace(plan, prune=Prune(method="channels", keep=("*",)))
+    with pytest.raises(UsageError, match="no channels of this network can go") as error:
+        searched(Wish(objective="macs"), fixed)
+    assert (error.value.where, error.value.advice) == ("--minimise macs", "--minimise size")
+
+
+@pytest.mark.usefixtures("own_cache", "short_measuring")
+def test_the_command_searches_packs_what_it_chose_and_prints_its_path(
+    few_images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["tune", "--target", "x86", "--model", "small_cnn", "--data", str(few_images), "--epochs", "2"]
+    arguments += ["--trials", "1", "--max-drop", "100", "--candidates", "int8.onnx", "-o", str(tmp_path)]
+    assert edge.run(pack, arguments, program="pack") == 0
+    out, err = capfd.readouterr()
+    bundle = tmp_path / "small_cnn-x86.edgepack"
+    assert out == f"{bundle}\n"
+    assert "small_cnn for x86, tuned for latency at a drop of at most 100 points" in err
+    assert "Chosen: trial 1, the least latency of those that hold 100 points." in err
+    assert "small_cnn-x86 for x86" in err
+    manifest = open_bundle(bundle).manifest
+    assert [each.name for each in manifest.artifacts] == ["fp32.onnx", "int8.onnx"]
+    chosen = recipe.load(str(tmp_path / "tune-small_cnn-x86-1.toml"))
+    assert manifest.provenance.recipe == codec.unstructure(chosen)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            [],
+            "error: --target: name the one to tune for\n  try: pack tune --target x86, or pack targets\n",
+        ),
+        (
+            ["--target", "x86", "--target", "cuda"],
+            "error: --target: name the one to tune for\n  try: pack tune --target x86, or pack targets\n",
+        ),
+        (["--target", "x86", "--trials", "0"], "error: --trials: expected 1 or more, got 0\n"),
+        (["--target", "x86", "--timeout", "-1"], "error: --timeout: expected a number of seconds above 0, got -1\n"),
+        (["--target", "x86", "--max-drop", "101"], "error: budget.max_drop: expected 0 to 100 points, got 101.0\n"),
+        (
+            ["--target", "arm-qnnpack"],
+            "error: --minimise latency and arm-qnnpack: this machine is x86_64, and what it measures says nothing of "
+            "aarch64; --minimise macs, or size\n",
+        ),
+        (
+            ["--target", "x86", "--set", "quantize.method=dynamic"],
+            "error: dynamic quantization: it has no calibration to search; --set quantize.method=static\n",
+        ),
+        (
+            ["--target", "x86", "--model", "net.onnx", "--minimise", "macs"],
+            "error: --minimise macs and a network that cannot be pruned: no MACs can go; --minimise latency, or size\n",
+        ),
+        (
+            ["--target", "x86", "--recipe", "families"],
+            "error: models: one network is tuned at a time, and there are ",
+        ),
+    ],
+)
+def test_what_no_search_can_do_is_refused_before_it_begins(
+    arguments: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert edge.run(pack, ["tune", *arguments, "-o", str(tmp_path)], program="pack") == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_objective_is_told_with_those_that_there_are(capfd: pytest.CaptureFixture[str]) -> None:
+    assert edge.run(pack, ["tune", "--target", "x86", "--minimise", "energy"], program="pack") == 2
+    assert "'energy' is not one of 'latency', 'size', 'macs'" in capfd.readouterr().err

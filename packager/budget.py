@@ -3,7 +3,7 @@
 Every choice is made on the validation split. The evaluation set is looked at once, for the road that was chosen.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ LAYERS_BACK = (1, 2, 4)
 Answer = Callable[[Built], Logits]
 """Lets the runner execute an artifact on the validation split. Raises StepError."""
 Say = Callable[[Try], None]
+Refinement = Callable[[recipe.Quantize], recipe.Quantize]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,6 +59,8 @@ class Road:
 
     what: str
     plan: recipe.Quantize
+    failure: StepError | None = None
+    """Why it cannot even be tried."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,8 +107,10 @@ def find(search: Search) -> Found:
     limit, tries = search.budget.max_drop / POINTS, list[Try]()
     best: tuple[float, str, Built] | None = None
     failure: StepError | None = None
-    for road in _roads(search):
+    for road in _roads(search, tries):
         try:
+            if road.failure is not None:
+                raise road.failure
             built = artifacts.build(search.candidate, replace(search.workshop, quantize=road.plan), search.target)
             drop = search.validation.drop(search.answer(built))
         except StepError as error:
@@ -123,28 +128,44 @@ def find(search: Search) -> Found:
     return Found(built=best[2], chosen=best[1], tries=tuple(tries))
 
 
-def _roads(search: Search) -> Iterator[Road]:
-    """Yield the ways that there are for this model, each with what the cheaper ones before it have."""
+def _roads(search: Search, tries: Sequence[Try]) -> Iterator[Road]:
+    """Yield the ways that there are for this model, each with what the cheaper ones before it have.
+
+    `tries` grows while they are tried: what could not be made or run is not built upon.
+    """
     workshop, plan = search.workshop, search.workshop.quantize or recipe.Quantize()
+    base = plan
+    has_module = not isinstance(workshop.network.model, OnnxModel)
     yield Road(what="as the recipe has it", plan=plan)
     if plan.method == "static" and plan.qat is None:
-        plan = replace(plan, ranges="mse")
-        yield Road(what="ranges by mse", plan=plan)
-        if not isinstance(workshop.network.model, OnnxModel):
-            plan = replace(plan, equalize=True, correct_bias=True)
-            yield Road(what="equalized, biases corrected", plan=plan)
+        for what, further in _refined(search, plan):
+            yield Road(what=what, plan=further(plan))
+            plan = further(plan) if tries[-1].validation else plan
         yield from _layers_back(search, plan)
-    if plan.qat is None and not isinstance(workshop.network.model, OnnxModel):
-        base = workshop.quantize or recipe.Quantize()
-        yield Road(
-            what=f"QAT, {search.budget.qat.epochs} epochs", plan=replace(base, method="static", qat=search.budget.qat)
-        )
+    if base.qat is None and has_module and search.candidate.precision == "int8":
+        learning = replace(base, method="static", qat=search.budget.qat)
+        yield Road(what=f"QAT, {search.budget.qat.epochs} epochs", plan=learning)
+
+
+def _refined(search: Search, plan: recipe.Quantize) -> Iterator[tuple[str, Refinement]]:
+    """Yield what makes the integers of a calibrated network fit better, and is not in the recipe yet."""
+    if search.candidate.precision != "int8":
+        return  # integer weights alone are not calibrated
+    if plan.ranges != "mse":
+        yield "ranges by mse", lambda its: replace(its, ranges="mse")
+    if not isinstance(search.workshop.network.model, OnnxModel) and not (plan.equalize and plan.correct_bias):
+        yield "equalized, biases corrected", lambda its: replace(its, equalize=True, correct_bias=True)
 
 
 def _layers_back(search: Search, plan: recipe.Quantize) -> Iterator[Road]:
     workshop = replace(search.workshop, quantize=plan)
     order = workshop.order(search.target)
-    damage = sensitivity.sensitivity(roads.float_onnx(workshop, order).content, order)
+    try:
+        exported = roads.float_onnx(workshop, order)
+        damage = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
+    except StepError as error:
+        yield Road(what="the most sensitive layers in fp32", plan=plan, failure=error)
+        return
     for count in LAYERS_BACK:
         if count < len(damage):
             worst = tuple(each.layer for each in damage[:count])

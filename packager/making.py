@@ -60,7 +60,8 @@ def damages(target: Target, job: Job) -> tuple[LayerDamage, ...]:
         return ()
     order = workshop.order(target)
     with job.journal.step(f"{target.name}: sensitivity") as step:
-        found = sensitivity.sensitivity(float_onnx(workshop, order).content, order)
+        exported = float_onnx(workshop, order)
+        found = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
         step.note = f"{len(found)} layers"
     return found
 

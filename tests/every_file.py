@@ -15,12 +15,9 @@ import torch
 
 import targets
 from packager import artifacts, recipe
-from packager.artifacts import Workshop
-from packager.cache import Cache
 from packager.data import Samples, Splits
 from runner.manifest import Preprocess
-from runner.progress import Silent
-from tests import modules
+from tests import modules, workshops
 
 
 def splits() -> Splits:
@@ -44,15 +41,7 @@ def every_file(folder: Path) -> dict[str, str]:
     data = splits()
     torch.manual_seed(0)
     images = torch.from_numpy(data.preprocess.apply(data.calibration.array()))
-    workshop = Workshop(
-        module=modules.settled(modules.Residual(), images),
-        key="residual",
-        splits=data,
-        quantize=recipe.Quantize(),
-        export=recipe.Export(),
-        cache=Cache(folder=folder),
-        progress=Silent(),
-    )
+    workshop = workshops.shop(modules.settled(modules.Residual(), images), workshops.bench(data, folder))
     methods: tuple[recipe.QuantizeMethod, ...] = ("static", "dynamic")
     digests = {}
     for method in methods:

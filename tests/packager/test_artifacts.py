@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -20,17 +20,17 @@ from torch import nn
 
 import models
 import targets
-from packager import artifacts, data, recipe
-from packager.artifacts import Built, Workshop, build
-from packager.cache import Cache
+from packager import artifacts, candidates, data, recipe, roads
+from packager.artifacts import Built, build
 from packager.check import Agreement, check, compare
 from packager.data import Splits
+from packager.roads import Workshop
 from packager.train import logits
 from runner.errors import StepError
 from runner.manifest import Artifact, Candidate, Format, Precision, Target
 from runner.progress import Silent
 from runner.runtimes import Options, load_runtime
-from tests import modules
+from tests import modules, workshops
 from tests.every_file import every_file
 
 ROOT = Path(__file__).parent.parent.parent
@@ -55,15 +55,12 @@ def _engine() -> Iterator[None]:
 
 def shop(module: nn.Module, splits: Splits, folder: Path) -> Workshop:
     """Return a workshop for a network, which its class stands for in the cache."""
-    return Workshop(
-        module=module,
-        key=type(module).__name__,
-        splits=splits,
-        quantize=recipe.Quantize(),
-        export=recipe.Export(),
-        cache=Cache(folder=folder),
-        progress=Silent(),
-    )
+    return workshops.shop(module, workshops.bench(splits, folder))
+
+
+def otherwise(workshop: Workshop, **changed: Any) -> Workshop:
+    """Return a workshop that has other data, or follows another recipe."""
+    return replace(workshop, bench=replace(workshop.bench, **changed))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +93,8 @@ def agreement(found: Built, target: Target, module: nn.Module, splits: Splits) -
 
 
 def test_there_is_a_road_for_all_that_a_target_may_ask_for() -> None:
-    assert set(artifacts.ROADS) == set(itertools.product(get_args(Precision), get_args(Format)))
+    every = {f"{precision}.{form}" for precision, form in itertools.product(get_args(Precision), get_args(Format))}
+    assert {f"{precision}.{form}" for precision, form in roads.ROADS} == every - set(candidates.IMPOSSIBLE)
     assert set(artifacts.SUFFIXES) == set(artifacts.MAKERS) == set(get_args(Format))
 
 
@@ -117,7 +115,7 @@ def test_every_artifact_is_run_by_the_runner_and_answers_as_the_network_does(
 @pytest.mark.parametrize(("target", "candidate"), ALL, ids=NAMES)
 def test_what_is_to_be_known_of_a_file_is_recorded(target: Target, candidate: Candidate, built: Table) -> None:
     precision, form = candidate.precision, candidate.format
-    makers = ("torch", "onnx", "onnxscript", "onnxruntime") if form == "onnx" else ("torch",)
+    makers = ("torch", "torchao", "onnx", "onnxscript", "onnxruntime") if form == "onnx" else ("torch",)
     engines = {"x86 int8.torchscript": "x86", "arm-qnnpack int8.torchscript": "qnnpack"}
     suffix = "onnx" if form == "onnx" else "torchscript.pt"
 
@@ -179,18 +177,23 @@ def test_a_file_that_was_made_is_found_again(
         ("method", {INT8_ONNX, INT8_TORCHSCRIPT}),
         ("calibration", {INT8_ONNX, INT8_TORCHSCRIPT}),
         ("preprocess", {FP32_ONNX, INT8_ONNX, INT8_TORCHSCRIPT}),
+        ("seed", set()),
+        ("title", set()),
     ],
 )
 def test_a_file_is_made_anew_where_what_it_depends_on_has_changed(
     name: str, changed: set[Candidate], built: Table, workshop: Workshop
 ) -> None:
-    splits = workshop.splits
+    splits = workshop.bench.splits
     other = {
-        "network": replace(workshop, key="another"),
-        "opset": replace(workshop, export=recipe.Export(opset=19)),
+        "network": replace(workshop, network=replace(workshop.network, key="another")),
+        "opset": otherwise(workshop, recipe=recipe.Recipe(export=recipe.Export(opset=19))),
         "method": replace(workshop, quantize=recipe.Quantize(method="dynamic")),
-        "calibration": replace(workshop, splits=replace(splits, sha256="1" * 64)),
-        "preprocess": replace(workshop, splits=replace(splits, preprocess=replace(splits.preprocess, mean=(0.5,)))),
+        "calibration": otherwise(workshop, splits=replace(splits, sha256="1" * 64)),
+        "preprocess": otherwise(workshop, splits=replace(splits, preprocess=replace(splits.preprocess, mean=(0.5,)))),
+        # What neither the network nor the integers come from.
+        "seed": otherwise(workshop, recipe=recipe.Recipe(seed=1, measure=recipe.Measure(threads=1))),
+        "title": replace(workshop, name="half", title="half of it"),
     }[name]
     for candidate in (FP32_ONNX, INT8_ONNX, INT8_TORCHSCRIPT):
         found = build(candidate, other, X86)
@@ -214,17 +217,10 @@ def test_int8_is_made_anew_for_a_target_of_other_integers(other: Target, built: 
 
 
 def test_the_opset_of_the_recipe_is_in_the_file_and_in_the_record(workshop: Workshop) -> None:
-    found = build(FP32_ONNX, replace(workshop, export=recipe.Export(opset=18)), X86)
+    found = build(FP32_ONNX, otherwise(workshop, recipe=recipe.Recipe(export=recipe.Export(opset=18))), X86)
 
     assert found.artifact.opset == 18
     assert onnx.load(found.file).opset_import[0].version == 18
-
-
-def test_int8_onnx_makes_the_fp32_file_that_it_needs(trained: nn.Module, few_splits: Splits, tmp_path: Path) -> None:
-    alone = shop(trained, few_splits, tmp_path)
-
-    assert not build(INT8_ONNX, alone, X86).cached
-    assert build(FP32_ONNX, alone, X86).cached
 
 
 @pytest.mark.parametrize("target", [X86, ARM], ids=["x86", "arm-qnnpack"])

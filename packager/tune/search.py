@@ -117,7 +117,7 @@ def _run(study: Study, choices: Space, court: Court, began_s: float) -> None:
     with bench.progress.task("tune", wish.trials) as advance:
         before = study.records()
         if before:
-            bench.journal.say("tune", "as before", f"{len(before)} trials of this search have ended already")
+            bench.journal.say("tune", "as before", f"{len(before)} of the trials have ended already")
             advance(len(before))
         while len(records := study.records()) < wish.trials:
             if wish.timeout_s is not None and time.monotonic() - began_s > wish.timeout_s:

@@ -49,6 +49,8 @@ def session(content: bytes, level: onnxruntime.GraphOptimizationLevel) -> onnxru
     options.log_severity_level = 4
     # Threads that wait busily for each other crawl where the machine has other work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without VNNI, integer kernels saturate, and a device's answers are not this host's.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

@@ -16,6 +16,7 @@ from packager.quantize import Order
 from packager.quantize.onnx_graph import kept, layers, prepared, refused
 from packager.quantize.onnx_ranges import OPERATORS, Ranges, ranges
 from packager.quiet import quiet
+from runner.errors import StepError
 from runner.manifest import IntegerType
 
 TYPES: dict[IntegerType, QuantType] = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
@@ -24,7 +25,15 @@ REDUCED_RANGE = False
 
 
 def quantize(content: bytes, order: Order, *, dynamic_batch: bool = True) -> bytes:
-    """Return the file in int8. Raises StepError where a range is not finite, or `keep_fp32` names no layer."""
+    """Return the file in int8.
+
+    Raises StepError where a range is not finite, `keep_fp32` names no layer, or the operators cannot be run here.
+    """
+    if order.plan.operators == "qoperator" and order.target.activation_type == "int8":
+        # The option without which x86 kernels may saturate makes weights unsigned, and these operators have no kernel
+        # for signed activations with unsigned weights: the host could not say what the file answers.
+        what = "ONNX Runtime cannot run QOperator files with signed activations on x86 without saturation"
+        raise StepError(what, where=order.target.name, advice='operators = "qdq" in the recipe\'s [quantize]')
     model = prepared(content)
     excluded = {layer.node for layer in kept(layers(model), order.plan.keep_fp32)}
     found = ranges(model, order, dynamic_batch=dynamic_batch)

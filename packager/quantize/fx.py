@@ -33,7 +33,7 @@ def quantize(module: nn.Module, order: Order) -> nn.Module:
         mapping = _mapping(default, QConfig(activation=observer.activations(order), weight=weight))
         _keep_fp32(mapping, module, order)
         example = observer.sample(order)
-        observed = _attempt(module, lambda network: prepare_fx(copy.deepcopy(network), mapping, example))
+        observed = attempt(module, lambda network: prepare_fx(copy.deepcopy(network), mapping, example))
         observer.calibrate(observed, order)
         return _converted(observed)
 
@@ -47,7 +47,7 @@ def prepare(module: nn.Module, order: Order) -> nn.Module:
         mapping = _in_float32(_mapping(default, ours))
         _keep_fp32(mapping, module, order)
         example = observer.sample(order)
-        prepared = _attempt(module, lambda network: prepare_qat_fx(_leaves_train(network), mapping, example))
+        prepared = attempt(module, lambda network: prepare_qat_fx(_leaves_train(network), mapping, example))
         fake_quantize.start(prepared, torch.from_numpy(next(order.calibration.batches("observe"))))
     return prepared
 
@@ -59,7 +59,8 @@ def convert(prepared: nn.Module, order: Order) -> nn.Module:
         return _converted(copy.deepcopy(prepared).eval())
 
 
-def _attempt(module: nn.Module, prepare: Callable[[nn.Module], nn.Module]) -> nn.Module:
+def attempt(module: nn.Module, prepare: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """Return what `prepare` makes of the network. Raises StepError naming the layer in which it fails."""
     try:
         return prepare(module)
     except Exception as error:
@@ -107,11 +108,11 @@ def _leaves_train(module: nn.Module) -> nn.Module:
 
 def _converted(observed: nn.Module) -> nn.Module:
     converted: GraphModule = convert_fx(observed)
-    _mean_keeps_rank(converted)
+    mean_keeps_rank(converted)
     return converted
 
 
-def _mean_keeps_rank(network: GraphModule) -> None:
+def mean_keeps_rank(network: GraphModule) -> None:
     """Let every mean keep its dimensions, and drop them after it.
 
     Without, torch's int8 mean fails on 1 x 1 pixels (2.14), which is what ShuffleNet makes of small images.

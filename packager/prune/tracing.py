@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 import torch_pruning  # type: ignore[import-untyped]  # it ships no types
 from torch import Tensor, nn
+from torch_pruning.dependency.index_mapping import (  # type: ignore[import-untyped]  # as above
+    _FlattenIndexMapping as Flattening,
+)
 
 from packager.quiet import quiet
 
@@ -32,14 +35,25 @@ def parts(module: nn.Module, example: Tensor, name: str = "") -> Iterator[Part]:
     for parameter in module.parameters():
         parameter.requires_grad_()
     try:
-        with quiet(), torch.enable_grad():
-            # In a list: a bare tensor would be unpacked, and its one sample go in without a batch.
-            graph = torch_pruning.DependencyGraph().build_dependency(module, [example])
+        graph = _graph(module, example)
     except Exception:  # noqa: BLE001 - torch-pruning raises whatever its arithmetic runs into
         for child, entering in _entering(module, example).items():
             yield from parts(module.get_submodule(child), entering, f"{name}.{child}" if name else child)
     else:
         yield Part(name=name, module=module, graph=graph)
+
+
+def _graph(module: nn.Module, example: Tensor) -> torch_pruning.DependencyGraph:
+    """Return what depends on what. Raises ValueError where torch-pruning would follow wrong ways, for hours."""
+    with quiet(), torch.enable_grad():
+        # In a list: a bare tensor would be unpacked, and its one sample go in without a batch.
+        graph = torch_pruning.DependencyGraph().build_dependency(module, [example])
+    # It takes each reshape that changes the number of channels for a flattening, of which a classifier has one before
+    # its linear layers. Attention reshapes back and forth, and with each the indices to be followed multiply.
+    mappings = [way for node in graph.module2node.values() for dep in node.dependencies for way in dep.index_mapping]
+    if sum(isinstance(way, Flattening) and not way.reverse for way in mappings) > 1:
+        raise ValueError("the network reshapes more than once")
+    return graph
 
 
 def _entering(module: nn.Module, example: Tensor) -> dict[str, Tensor]:

@@ -23,7 +23,8 @@ def quantize(content: bytes, order: Order) -> bytes:
     found = [layer for layer in layers(model) if layer.operator in OPERATORS]
     if not found:
         raise StepError(NO_LINEAR_LAYER, advice=NOT_DYNAMIC)
-    excluded = [layer.node for layer in kept(found, order.plan.keep_fp32)]
+    # The quantizer makes a MatMul of each Gemm first, of another name.
+    excluded = [name for layer in kept(found, order.plan.keep_fp32) for name in (layer.node, f"{layer.node}_MatMul")]
     quantized = _integers(model, order, excluded)
     if not any(node.op_type in INTEGER_OPERATORS for node in quantized.graph.node):
         raise StepError(NO_LINEAR_LAYER, advice=NOT_DYNAMIC)

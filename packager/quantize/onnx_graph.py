@@ -3,7 +3,7 @@
 import contextlib
 import re
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,28 +94,34 @@ def kept(found: Sequence[Layer], patterns: Sequence[str]) -> tuple[Layer, ...]:
 
 
 def _layers(nodes: Sequence[onnx.NodeProto], constants: set[str]) -> Iterator[Layer]:
-    readers = {name: node for node in nodes for name in node.input}
+    readers = defaultdict[str, list[onnx.NodeProto]](list)
+    for node in nodes:
+        for name in node.input:
+            readers[name].append(node)
     for node in nodes:
         places = [place for place in WEIGHT_INPUTS.get(node.op_type, ()) if place < len(node.input)]
         weights = [node.input[place] for place in places if node.input[place] in constants]
         if weights:
-            name = _name(node, weights[0], readers.get(node.output[0]), constants)
+            name = _named(weights[0], WEIGHT) or _by_bias(node, weights[0], readers, constants) or node.name
             yield Layer(name=name, operator=node.op_type, node=node.name, weight=weights[0])
 
 
-def _name(node: onnx.NodeProto, weight: str, reader: onnx.NodeProto | None, constants: set[str]) -> str:
-    """Return the weight's name, or the bias's, or the node's.
+def _named(constant: str, ending: re.Pattern[str]) -> str:
+    """Return what the constant is called without its ending, or an empty string where it has not this ending."""
+    name = FUSED.sub("", constant)
+    return ending.sub("", name) if ending.search(name) else ""
+
+
+def _by_bias(
+    node: onnx.NodeProto, weight: str, readers: Mapping[str, Sequence[onnx.NodeProto]], constants: set[str]
+) -> str:
+    """Return the layer's name by its bias, or an empty string.
 
     PyTorch's exporter transposes the weight of a linear layer that is a MatMul, and the transposed one has a number for
-    a name; the bias, added after it, has kept its own.
+    a name; the bias, added after it, has kept its own. It has one for all biases that are equal, though, such as zeros.
     """
-    weight = FUSED.sub("", weight)
-    if WEIGHT.search(weight):
-        return WEIGHT.sub("", weight)
     biases = [*node.input[2:3]]
-    if node.op_type == "MatMul" and reader is not None and reader.op_type == "Add":
-        biases.extend(reader.input)
-    for bias in biases:
-        if bias in constants and BIAS.search(bias):
-            return BIAS.sub("", FUSED.sub("", bias))
-    return str(node.name)
+    if node.op_type == "MatMul":
+        biases += [name for reader in readers[node.output[0]] if reader.op_type == "Add" for name in reader.input]
+    own = [bias for bias in biases if bias in constants and len(readers[bias]) == len(readers[weight])]
+    return next(filter(None, (_named(bias, BIAS) for bias in own)), "")

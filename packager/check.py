@@ -25,7 +25,10 @@ class Bounds:
 BOUNDS: dict[Precision, Bounds] = {
     "fp32": Bounds(snr_db=60.0, agreement=0.99),
     "fp16": Bounds(snr_db=30.0, agreement=0.95),
+    "bf16": Bounds(snr_db=20.0, agreement=0.9),
     "int8": Bounds(snr_db=10.0, agreement=0.5),
+    "int8-weights": Bounds(snr_db=20.0, agreement=0.9),
+    "int4-weights": Bounds(snr_db=5.0, agreement=0.5),
 }
 
 

@@ -96,7 +96,8 @@ def test_the_tool_is_its_code_and_the_libraries_that_work(monkeypatch: pytest.Mo
 
 def test_versions_are_those_of_the_libraries_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = cache.versions()
-    assert list(found) == ["torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow"]
+    makers = ["torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "torchao", "torch-pruning"]
+    assert list(found) == [*makers, "numpy", "pillow"]
     assert found["numpy"] == __import__("numpy").__version__
     monkeypatch.setattr(cache, "LIBRARIES", ("no-such-library", "numpy"))
     assert list(cache.versions()) == ["numpy"]

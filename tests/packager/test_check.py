@@ -1,10 +1,12 @@
 """An artifact that does not answer as the fp32 model does stops the pack, with its name and the figure."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from packager.check import Agreement, Logits, check, compare
+from packager.check import BOUNDS, Agreement, Logits, check, compare
 from runner.errors import StepError
 from runner.manifest import Precision
 
@@ -61,7 +63,14 @@ def test_equal_answers_have_no_noise() -> None:
     assert found == Agreement(snr_db=float("inf"), agreement=1.0)
 
 
-@pytest.mark.parametrize(("precision", "bound_db"), [("fp32", 60), ("fp16", 30), ("int8", 10)])
+def test_every_precision_has_bounds() -> None:
+    assert set(BOUNDS) == set(get_args(Precision))
+
+
+@pytest.mark.parametrize(
+    ("precision", "bound_db"),
+    [("fp32", 60), ("fp16", 30), ("bf16", 20), ("int8", 10), ("int8-weights", 20), ("int4-weights", 5)],
+)
 def test_noise_is_taken_up_to_the_bound_of_the_precision(precision: Precision, bound_db: int) -> None:
     reference, labels = right()
     found = check("a", precision, noisy(reference, bound_db + 0.1), reference, labels)
@@ -87,7 +96,10 @@ def test_other_answers_are_refused_though_the_noise_is_small() -> None:
     )
 
 
-@pytest.mark.parametrize(("precision", "most"), [("fp32", 1), ("fp16", 5), ("int8", 50)])
+@pytest.mark.parametrize(
+    ("precision", "most"),
+    [("fp32", 1), ("fp16", 5), ("bf16", 10), ("int8", 50), ("int8-weights", 10), ("int4-weights", 50)],
+)
 def test_each_precision_has_its_share_of_other_answers(precision: Precision, most: int) -> None:
     reference, labels = right()
     reference = (reference / 4000 + 8).astype(np.float32)

@@ -26,7 +26,8 @@ def test_versions_are_those_of_this_machine() -> None:
     found = provenance(Recipe(), SHA256)
     assert (found.edgepack, found.python) == (runner.__version__, platform.python_version())
     assert found.platform == f"Linux {platform.machine()}"
-    assert set(found.versions) == {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow"}
+    makers = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "torchao", "torch-pruning"}
+    assert set(found.versions) == {*makers, "numpy", "pillow"}
 
 
 def test_it_is_the_same_each_time_and_names_no_path() -> None:

@@ -8,6 +8,7 @@ from packager.branches import Branch, branches
 from packager.evaluation import Questions, logits, questions
 from packager.journal import Journal
 from packager.network import Network, Workbench
+from packager.origin import Origin
 from runner import device
 from runner.packing import Epoch, NetworkFacts, StepRecord
 from runner.report import Settings
@@ -45,8 +46,9 @@ class Job:
         return self.bench.journal
 
 
-def prepare(name: str, trained: Network, bench: Workbench, folder: Path) -> Job:
+def prepare(start: Origin, folder: Path) -> Job:
     """Prune where the recipe says so, and lay out the images in a folder. Raises StepError."""
+    trained, bench = start.trained, start.bench
     plan, journal = bench.recipe, bench.journal
     found = branches(trained, bench)
     with journal.step("reference"):
@@ -55,7 +57,7 @@ def prepare(name: str, trained: Network, bench: Workbench, folder: Path) -> Job:
             for split in (("evaluation", "validation") if plan.budget else ("evaluation",))
         }
     return Job(
-        name=name,
+        name=start.name,
         bench=bench,
         trained=trained,
         branches=found,

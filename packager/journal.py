@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from runner.edge import DEBUG
 from runner.errors import EdgepackError, StepError
-from runner.progress import Progress
 from runner.packing import StepRecord
+from runner.progress import Progress
 
 
 class Journal:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from packager import artifacts, budget
 from packager.artifacts import Built
+from packager.asking import ask, subject
 from packager.branches import Branch
 from packager.check import check
 from packager.evaluation import Questions
@@ -11,10 +12,9 @@ from packager.job import Job
 from packager.network import best
 from packager.quantize import sensitivity
 from packager.roads import float_onnx
-from runner import device
-from runner.errors import MeasurementError, RuntimeUnavailable, StepError
+from runner.errors import StepError
 from runner.manifest import Candidate, LeftOut, Target
-from runner.measure.answers import Answers, Subject, answers
+from runner.measure.answers import Answers
 from runner.packing import BudgetRecord, LayerDamage, Try
 from runner.render.packing import described
 
@@ -125,13 +125,4 @@ def _within_budget(candidate: Candidate, branch: Branch, target: Target, job: Jo
 
 
 def _answers(built: Built, target: Target, job: Job, questions: Questions) -> Answers:
-    """Let the runner execute an artifact. Raises StepError."""
-    artifact = built.artifact
-    stand_in = artifact.device == "cuda" and not device.facts().cuda
-    subject = Subject(artifact=artifact, file=built.file, target=target, stand_in=stand_in)
-    with job.bench.progress.task(f"{artifact.name}: answers", len(questions.labels)) as advance:
-        try:
-            return answers(subject, questions.locate(), questions.preprocess, job.settings, advance)
-        except (MeasurementError, RuntimeUnavailable) as error:
-            what = f"{artifact.name} cannot be run: {error.what}"
-            raise StepError(what, advice=error.advice or "a target without this artifact") from error
+    return ask(subject(built, target), questions, job.settings, job.bench.progress)

@@ -10,11 +10,11 @@ from packager import pipeline, writer
 from packager.budget import POINTS, Ground
 from packager.cache import Cache, tool_digest
 from packager.evaluation import logits, questions
+from packager.origin import Origin, origin
 from packager.pipeline import Packed
 from packager.recipe import Measure, Model, Recipe, to_toml
 from packager.tune import Wish, table
 from packager.tune.front import Choice, Point, Record, choice, front
-from packager.tune.origin import Origin, origin
 from packager.tune.plan import as_recipe
 from packager.tune.space import Space, space
 from packager.tune.study import Study

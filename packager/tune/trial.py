@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from packager import artifacts, counting, network
 from packager.artifacts import Built
+from packager.asking import ask, subject
 from packager.budget import POINTS, Ground
 from packager.candidates import candidate
 from packager.check import Logits, check
@@ -13,16 +14,16 @@ from packager.evaluation import Questions, logits
 from packager.journal import Journal
 from packager.network import Network
 from packager.onnx_model import OnnxModel
+from packager.origin import Origin
 from packager.roads import Workshop
 from packager.tune import Wish
 from packager.tune.front import Finding
-from packager.tune.origin import Origin
 from packager.tune.plan import Plan
-from runner import device, measure
+from runner import measure
 from runner.errors import MeasurementError, RuntimeUnavailable, StepError
 from runner.manifest import Target
 from runner.measure import latency
-from runner.measure.answers import Subject, answers, make_job
+from runner.measure.answers import make_job
 from runner.measure.workers import WORKERS
 from runner.packing import Drop
 from runner.progress import Silent
@@ -103,25 +104,15 @@ def _hopeless(fp32: Drop, macs: int | None, wish: Wish, others: Sequence[Finding
     return ""
 
 
-def _subject(built: Built, court: Court) -> Subject:
-    stand_in = built.artifact.device == "cuda" and not device.facts().cuda
-    return Subject(artifact=built.artifact, file=built.file, target=court.target, stand_in=stand_in)
-
-
 def _answers(built: Built, court: Court) -> Logits:
-    questions = court.questions
-    with court.origin.bench.progress.task(f"{built.artifact.name}: answers", len(questions.labels)) as advance:
-        try:
-            subject = _subject(built, court)
-            return answers(subject, questions.locate(), questions.preprocess, court.settings, advance).logits
-        except (MeasurementError, RuntimeUnavailable) as error:
-            raise StepError(f"{built.artifact.name} cannot be run: {error.what}", advice=error.advice) from error
+    asked = subject(built, court.target)
+    return ask(asked, court.questions, court.settings, court.origin.bench.progress).logits
 
 
 def _latency(built: Built, court: Court) -> Latency:
     """Take the time of an artifact as `pack` does, with its own plan of worker processes."""
     plan, settings, questions = measure.Bench().plans[court.settings.effort], court.settings, court.questions
-    job = make_job(_subject(built, court), questions.locate(), questions.preprocess, settings)
+    job = make_job(subject(built, court.target), questions.locate(), questions.preprocess, settings)
     processes, failures = [], []
     with court.origin.bench.progress.task(f"{built.artifact.name}: timing", plan.processes) as advance:
         for turn in range(plan.processes):

@@ -1,0 +1,71 @@
+"""What everything else starts from: the data, read once, and the network, trained once."""
+
+from dataclasses import dataclass
+
+from packager import data, model, network, onnx_model, pretrained, roads
+from packager.cache import Cache
+from packager.data import Splits
+from packager.journal import Journal
+from packager.model import LoadedModel
+from packager.network import Network, Workbench
+from packager.onnx_model import OnnxModel
+from packager.recipe import Recipe, described
+from runner.progress import Progress
+
+UNTOLD_NORMALISATION = (
+    "note: images are normalised by mean and standard deviation of the training data;\n"
+    "      if the weights were trained with others, name them: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Origin:
+    """A trained network, and all that is needed to make something else of it."""
+
+    name: str
+    """Of the model, fit for file names."""
+    trained: Network
+    bench: Workbench
+
+
+def origin(plan: Recipe, cache: Cache, progress: Progress) -> Origin:
+    """Read the data, load the model and train it, or find it trained before. Raises UsageError and StepError."""
+    journal = Journal(progress)
+    model.check(plan.model)
+    journal.say("recipe", "", described(plan))
+    with journal.step("data") as step:
+        splits = data.load(plan.data, seed=plan.seed, cache=cache.folder, progress=progress)
+        step.note = _described(splits)
+    with journal.step("model") as step:
+        loaded, splits = _loaded(plan, splits, progress)
+        step.note = _size(loaded)
+    bench = Workbench(splits=splits, recipe=plan, cache=cache, progress=progress, journal=journal)
+    if plan.train is not None and plan.train.epochs:
+        # Before an hour of training, not after it.
+        with journal.step("trace"):
+            roads.onnx_export(loaded.module, bench)
+    return Origin(name=loaded.name, trained=network.trained(loaded, bench), bench=bench)
+
+
+def _loaded(plan: Recipe, splits: Splits, progress: Progress) -> tuple[LoadedModel, Splits]:
+    """Return the model, and the data as its weights want them."""
+    given = plan.model.weights
+    if given == pretrained.NAME:
+        card = pretrained.find(plan.model.name, splits)
+        splits = pretrained.normalised(splits, card, plan.data)
+    elif (given or plan.model.name.endswith(onnx_model.SUFFIX)) and not (plan.data.mean and plan.data.std):
+        progress.say(UNTOLD_NORMALISATION)
+    return model.load(plan.model, splits, seed=plan.seed), splits
+
+
+def _size(loaded: LoadedModel) -> str:
+    if isinstance(loaded.model, OnnxModel):
+        return f"{loaded.name}, an ONNX file of {len(loaded.model.content):,} bytes: its own weights, no training"
+    return f"{loaded.name}, {sum(each.numel() for each in loaded.model.parameters()):,} parameters"
+
+
+def _described(splits: Splits) -> str:
+    shape = splits.preprocess
+    parts = (splits.train, splits.validation, splits.evaluation)
+    counts = " + ".join(f"{len(part):,}" for part in parts)
+    return f"{counts} samples of {shape.channels} x {shape.height} x {shape.width}, {len(splits.classes)} classes"

@@ -4,7 +4,7 @@ Whatever the number of samples, a tensor costs two numbers, or a histogram of 20
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -102,11 +102,11 @@ class _Histogram:
     """Without what is exactly zero."""
     zeros: int = 0
     """Values that are exactly zero, of which ReLU makes many, and which every range holds without an error."""
+    zero: int = field(init=False)
+    """The bin that holds zero, where torch puts it."""
 
-    @property
-    def zero(self) -> int:
-        """The bin that holds zero."""
-        return min(int(-self.low / (self.high - self.low) * BINS), BINS - 1)
+    def __post_init__(self) -> None:
+        self.zero = int(self._counted(torch.zeros(1)).argmax()) if self.low < self.high else 0
 
     def count(self, values: torch.Tensor) -> None:
         """Count the values into their bins."""
@@ -115,9 +115,13 @@ class _Histogram:
         values = values.flatten()
         for first in range(0, len(values), AT_ONCE):
             part = values[first : first + AT_ONCE]
-            other = part[part != 0]
-            self.counts += torch.histc(other, BINS, self.low, self.high).cpu().double().numpy()
-            self.zeros += len(part) - len(other)
+            zeros = int(torch.count_nonzero(part == 0))
+            self.counts += self._counted(part)
+            self.counts[self.zero] -= zeros
+            self.zeros += zeros
+
+    def _counted(self, values: torch.Tensor) -> Counts:
+        return np.asarray(torch.histc(values, BINS, self.low, self.high).cpu(), np.float64)
 
     def at(self, edge: float) -> float:
         """Return the value at an edge between bins: 0 is `low`, and BINS is `high`."""

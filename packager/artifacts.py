@@ -16,6 +16,8 @@ MAKERS: dict[Format, tuple[str, ...]] = {
     "onnx": ("torch", "torchao", "onnx", "onnxscript", "onnxruntime"),
     "torchscript": ("torch",),
 }
+FIRST_WITH_INT4 = 21
+"""The first opset of ONNX that has integers of 4 bits."""
 CONTENT, FACTS = "artifact", "facts.json"
 
 
@@ -60,7 +62,7 @@ def build(candidate: Candidate, workshop: Workshop, target: Target) -> Built:
         device=target.device,
         machines=_machines(target) if quantized else (),
         engine=target.engine if quantized else None,
-        opset=_opset(workshop) if candidate.format == "onnx" else None,
+        opset=_opset(candidate, workshop) if candidate.format == "onnx" else None,
         dynamic_batch=facts.dynamic_batch,
         made_with={name: version for name, version in versions().items() if name in MAKERS[candidate.format]},
     )
@@ -90,9 +92,10 @@ def _inputs(candidate: Candidate, workshop: Workshop, target: Target) -> dict[st
     return {name: codec.unstructure(value) for name, value in inputs.items()}
 
 
-def _opset(workshop: Workshop) -> int:
+def _opset(candidate: Candidate, workshop: Workshop) -> int:
     model = workshop.network.model
-    return model.opset if isinstance(model, OnnxModel) else workshop.bench.recipe.export.opset
+    opset = model.opset if isinstance(model, OnnxModel) else workshop.bench.recipe.export.opset
+    return max(opset, FIRST_WITH_INT4) if candidate.precision == "int4-weights" else opset
 
 
 def _machines(target: Target) -> tuple[Machine, ...]:

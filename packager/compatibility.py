@@ -89,5 +89,7 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
         yield 'PT2E and dynamic quantization: --quantize static, or onnx = "onnxruntime"'
     if plan.operators == "qoperator" and (plan.onnx == "pt2e" or plan.qat is not None):
         yield 'qoperator and PT2E, which QAT goes through for ONNX: it writes QDQ; operators = "qdq"'
+    if plan.operators == "qoperator" and target.activation_type == "int8" and "int8.onnx" in names:
+        yield f'qoperator and {target.name}: no x86 machine can check signed activations in it; operators = "qdq"'
     if plan.sensitivity and "int8.onnx" not in names:
         yield f"sensitivity and {target.name}: it is told of int8.onnx, which is not among the artifacts; add it"

@@ -69,6 +69,8 @@ def prune(module: nn.Module, plan: recipe.Prune, stage: Stage, evidence: Evidenc
             advice=f"a larger amount, or {LESS}",
         )
     pruned = subject.after(chosen)
+    for name, parameter in module.named_parameters():
+        pruned.get_parameter(name).requires_grad_(parameter.requires_grad)
     carry(pruned, whole, to_next=stage.amount < plan.amount)
     return Pruned(module=pruned)
 

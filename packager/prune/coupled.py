@@ -41,16 +41,18 @@ class Coupled:
 
 
 def coupled(module: nn.Module, example: Tensor, score: Score) -> list[Coupled]:
-    """Return all channels that can go without changing the shape of the network's answers."""
+    """Return all channels that can go without changing the shape of the network's answers.
+
+    All parameters get gradients.
+    """
     return [group for part in parts(module, example) for group in _of_part(part, score)]
 
 
 def without(module: nn.Module, example: Tensor, going: Mapping[str, Sequence[int]]) -> nn.Module:
     """Return a copy without these output channels of these layers, and without all that depends on them.
 
-    The copy need not run: the network's own code may be written for the widths that it had.
+    All its parameters get gradients. It need not run: its own code may be written for the widths that it had.
     """
-    needs_gradient = {name: parameter.requires_grad for name, parameter in module.named_parameters()}
     module = copy.deepcopy(module)
     for part in parts(module, example):
         names = part.names()
@@ -58,8 +60,6 @@ def without(module: nn.Module, example: Tensor, going: Mapping[str, Sequence[int
             for layer in [layer for layer in part.graph.module2node if names.get(layer) in going]:
                 cut = part.graph.get_pruner_of_module(layer).prune_out_channels
                 part.graph.get_pruning_group(layer, cut, list(going[names[layer]])).prune()
-    for name, parameter in module.named_parameters():
-        parameter.requires_grad_(needs_gradient[name])
     return module
 
 

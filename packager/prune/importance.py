@@ -43,7 +43,7 @@ def _check_batch_norm(module: nn.Module) -> None:
 
 def _accumulate_gradients(module: nn.Module, batches: Batches) -> None:
     """Leave in the network the gradients of its loss on the samples, in eval mode: statistics stay as they are."""
-    module.eval().zero_grad()
+    module.eval().requires_grad_().zero_grad()
     with torch.enable_grad():
         for samples, labels in batches():
             loss = functional.cross_entropy(module(samples), labels, reduction="sum")

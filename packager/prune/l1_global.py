@@ -1,5 +1,7 @@
 """Unstructured magnitude pruning in one ranking: the smallest weights of the whole network go, wherever they are."""
 
+import json
+
 import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
@@ -23,6 +25,6 @@ def prune(module: nn.Module, plan: recipe.Prune, stage: Stage, evidence: Evidenc
         raise StepError(
             f"pruning {stage.amount:.0%} of all weights leaves none in {', '.join(empty)}",
             where="prune.amount",
-            advice=f'a smaller amount, `method = "l1"`, or `keep = {empty}` in the recipe\'s [prune]'.replace("'", '"'),
+            advice=f'a smaller amount, `method = "l1"`, or `keep = {json.dumps(empty)}` in the recipe\'s [prune]',
         )
     return zeroed(module, masks)

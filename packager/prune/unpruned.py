@@ -9,7 +9,7 @@ from packager.counting import count
 from packager.prune import Stage
 from packager.prune.coupled import Coupled
 
-_ATTRIBUTE = "unpruned"
+_ATTRIBUTE = "_edgepack_unpruned"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,8 @@ from torch.nn.utils import parametrizations
 from packager import recipe
 from packager.data import Splits
 from packager.export import onnx as onnx_export
-from packager.prune import TECHNIQUES, l1
+from packager.prune import Evidence, Stage, l1
+from packager.prune.techniques import technique
 from packager.train import Job, train
 from runner.errors import StepError
 from runner.progress import Silent
@@ -104,14 +105,16 @@ def test_a_network_without_convolutions_and_linear_layers_is_refused_in_words() 
 
 def test_the_zeros_are_in_the_exported_file(few_splits: Splits, trained: nn.Module) -> None:
     """Through fine-tuning and the folding of batch norms."""
-    masks = TECHNIQUES["l1"](trained, recipe.Prune(amount=0.5))
+    example = torch.zeros(1, 1, 28, 28)
+    evidence = Evidence(example=example, batches=lambda: iter(()), seed=0)
+    pruned = technique("l1")(trained, recipe.Prune(amount=0.5), Stage(before=0.0, amount=0.5), evidence)
     tuning = recipe.Train(epochs=1, batch_size=40, compute="cpu")
-    job = Job(plan=tuning, splits=few_splits, seed=0, stage="prune", masks=masks)
-    tuned = train(trained, job, Silent()).module
+    job = Job(plan=tuning, splits=few_splits, seed=0, stage="prune", masks=pruned.masks)
+    tuned = train(pruned.module, job, Silent()).module
 
-    content = onnx_export.export(tuned, torch.zeros(1, 1, 28, 28), 20).content
+    content = onnx_export.export(tuned, example, 20).content
 
     arrays = [numpy_helper.to_array(value) for value in onnx.load_from_string(content).graph.initializer]
     zeros = {array.size: int(np.count_nonzero(array == 0)) for array in arrays if array.ndim > 1}
-    assert zeros == {mask.numel(): mask.numel() // 2 for mask in masks.values()}
+    assert zeros == {mask.numel(): mask.numel() // 2 for mask in pruned.masks.values()}
     assert zeros == {288: 144, 18432: 9216, 1605632: 802816, 2048: 1024}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from packager import data, model, network, onnx_model, pretrained, roads
+from packager import data, layers, model, network, onnx_model, pretrained, roads
 from packager.cache import Cache
 from packager.data import Splits
 from packager.journal import Journal
@@ -39,6 +39,7 @@ def origin(plan: Recipe, cache: Cache, progress: Progress) -> Origin:
     with journal.step("model") as step:
         loaded, splits = _loaded(plan, splits, progress)
         step.note = _size(loaded)
+        _check_patterns(loaded, plan)
     bench = Workbench(splits=splits, recipe=plan, cache=cache, progress=progress, journal=journal)
     if plan.train is not None and plan.train.epochs:
         # Before an hour of training, not after it.
@@ -56,6 +57,18 @@ def _loaded(plan: Recipe, splits: Splits, progress: Progress) -> tuple[LoadedMod
     elif (given or plan.model.name.endswith(onnx_model.SUFFIX)) and not (plan.data.mean and plan.data.std):
         progress.say(UNTOLD_NORMALISATION)
     return model.load(plan.model, splits, seed=plan.seed), splits
+
+
+def _check_patterns(loaded: LoadedModel, plan: Recipe) -> None:
+    """Refuse, before an hour of training, patterns that name no layer. Raises StepError."""
+    if isinstance(loaded.model, OnnxModel):
+        return
+    for each in (plan, *plan.variants):
+        if each.prune is not None:
+            layers.check(loaded.model, each.prune.keep, "prune.keep")
+            layers.check(loaded.model, tuple(each.prune.amounts), "prune.amounts")
+        if each.quantize is not None:
+            layers.check(loaded.model, each.quantize.keep_fp32, "quantize.keep_fp32")
 
 
 def _size(loaded: LoadedModel) -> str:

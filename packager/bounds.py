@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from packager.recipe import LARGEST_SEED, MOST_THREADS, SMALLEST_SIDE, Data, Prune, Qat, Quantize, Recipe, Train
+from packager.recipe import LARGEST_SEED, MOST_THREADS, SMALLEST_SIDE, Data, Prune, Qat, Quantize, Recipe, Train, ways
 
 Bound = tuple[str, float, str, bool]
 """A key, its value, the bounds in words, and whether they hold."""
@@ -20,23 +20,18 @@ def _bounds(recipe: Recipe) -> Iterator[Bound]:
     yield from _data(recipe.data)
     if recipe.train:
         yield from _train(recipe.train)
-    for place, prune, quantize in _compressions(recipe):
-        if prune:
-            yield from _prune(f"{place}prune", prune)
-        if quantize:
-            yield from _quantize(f"{place}quantize", quantize)
+    for way in ways(recipe):
+        place = f"variants.{way.name}." if way.name else ""
+        if way.prune:
+            yield from _prune(f"{place}prune", way.prune)
+        if way.quantize:
+            yield from _quantize(f"{place}quantize", way.quantize)
     if budget := recipe.budget:
         yield "budget.max_drop", budget.max_drop, "0 to 100 points", 0 <= budget.max_drop <= 100
         yield from _qat("budget.qat", budget.qat)
     yield "export.opset", opset, "18 to 23", 18 <= opset <= 23
     if threads is not None:
         yield "measure.threads", threads, f"1 to {MOST_THREADS}", 1 <= threads <= MOST_THREADS
-
-
-def _compressions(recipe: Recipe) -> Iterator[tuple[str, Prune | None, Quantize | None]]:
-    yield "", recipe.prune, recipe.quantize
-    for variant in recipe.variants:
-        yield f"variants.{variant.name}.", variant.prune, variant.quantize
 
 
 def _data(data: Data) -> Iterator[Bound]:

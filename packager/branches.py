@@ -57,5 +57,5 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
 
 
 def _variants(plan: recipe.Recipe) -> tuple[recipe.Variant, ...]:
-    own = recipe.Variant(name="", prune=plan.prune, quantize=plan.quantize, artifacts=plan.candidates)
-    return (own, *([UNPRUNED] if plan.prune else []), *plan.variants)
+    own, *others = recipe.ways(plan)
+    return (own, *([UNPRUNED] if plan.prune else []), *others)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from packager import candidates
-from packager.recipe import Prune, Quantize, Recipe, Variant
+from packager.recipe import Prune, Quantize, Recipe, Variant, ways
 from runner.manifest import Candidate, Target
 
 ONNX_FILE = ".onnx"
@@ -11,9 +11,8 @@ ONNX_FILE = ".onnx"
 
 def impossible(plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
     """Return each pair as `one thing and another: why not; the way out`. Raises UsageError for unknown artifacts."""
-    own = Variant(name="", prune=plan.prune, quantize=plan.quantize, artifacts=plan.candidates)
     found = [*_of_the_model(plan), *_of_names(plan)]
-    for variant in (own, *plan.variants):
+    for variant in ways(plan):
         place = f"{variant.name}: " if variant.name else ""
         for target in targets:
             wanted = tuple(map(candidates.candidate, variant.artifacts)) or target.artifacts

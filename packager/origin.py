@@ -9,7 +9,7 @@ from packager.journal import Journal
 from packager.model import LoadedModel
 from packager.network import Network, Workbench
 from packager.onnx_model import OnnxModel
-from packager.recipe import Recipe, described
+from packager.recipe import Recipe, described, ways
 from runner.progress import Progress
 
 UNTOLD_NORMALISATION = (
@@ -63,7 +63,7 @@ def _check_patterns(loaded: LoadedModel, plan: Recipe) -> None:
     """Refuse, before an hour of training, patterns that name no layer. Raises StepError."""
     if isinstance(loaded.model, OnnxModel):
         return
-    for each in (plan, *plan.variants):
+    for each in ways(plan):
         if each.prune is not None:
             layers.check(loaded.model, each.prune.keep, "prune.keep")
             layers.check(loaded.model, tuple(each.prune.amounts), "prune.amounts")

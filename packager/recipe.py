@@ -219,6 +219,12 @@ class Recipe:
     measure: Measure = Measure()
 
 
+def ways(recipe: Recipe) -> tuple[Variant, ...]:
+    """Return all the ways to compress that a recipe has, its own first, which bears no name."""
+    own = Variant(name="", prune=recipe.prune, quantize=recipe.quantize, artifacts=recipe.candidates)
+    return (own, *recipe.variants)
+
+
 def names() -> Mapping[str, str]:
     """Return each recipe that comes with edgepack, with its title."""
     return {path.stem: _read(path).title for path in sorted(CATALOGUE.glob("*.toml"))}

@@ -17,7 +17,7 @@ def impossible(plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
         for target in targets:
             wanted = tuple(map(candidates.candidate, variant.artifacts)) or target.artifacts
             found += [f"{place}{problem}" for problem in _of_a_variant(variant, wanted, target)]
-    if plan.budget is not None and not any(variant.quantize for variant in (own, *plan.variants)):
+    if plan.budget is not None and not any(variant.quantize for variant in ways(plan)):
         found.append("--max-drop and no quantization: nothing is there that could cost accuracy; --quantize static")
     return list(dict.fromkeys(found))
 

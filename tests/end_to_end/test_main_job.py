@@ -118,6 +118,21 @@ def test_half_of_the_weights_are_zero(packed: Packed) -> None:
     assert np.mean(hidden == 0) == pytest.approx(0.5, abs=0.001)
 
 
+def test_what_pruning_brought_is_told_beside_the_network_before_it(packed: Packed) -> None:
+    host = packed.host("arm-qnnpack")
+    pruned, unpruned = host.artifact("fp32.onnx"), host.artifact("unpruned-fp32.onnx")
+    assert pruned is not None
+    assert unpruned is not None
+    assert abs(pruned.size_bytes - unpruned.size_bytes) < 0.01 * unpruned.size_bytes
+    assert host.packing is not None
+    own, before = host.packing.networks
+    assert (own.name, before.name) == ("", "unpruned")
+    assert (own.parameters, own.macs) == (before.parameters, before.macs)
+    assert own.nonzero / before.nonzero == pytest.approx(0.5, abs=0.01)
+    assert host.packing.left_out == packed.bundle("arm-qnnpack").manifest.left_out == ()
+    assert packed.done.stderr.count("\nnetwork, fp32") == len(TARGETS)
+
+
 def test_a_cuda_bundle_from_a_host_without_cuda_says_what_could_not_be_taken(packed: Packed) -> None:
     host = packed.host("cuda")
     if host.device.cuda:
@@ -127,6 +142,7 @@ def test_a_cuda_bundle_from_a_host_without_cuda_says_what_could_not_be_taken(pac
         "fp16.onnx",
         "fp32.torchscript",
         "fp16.torchscript",
+        "unpruned-fp32.onnx",
     ]
     for artifact in host.artifacts:
         assert artifact.latency is None
@@ -166,7 +182,12 @@ def test_packing_again_gives_the_same_bytes_in_every_entry_but_the_host_report(p
 def test_the_runner_measures_the_bundle_and_its_report_holds(packed: Packed, measured: Path) -> None:
     found = report.load(measured)
     assert found.bundle_id == packed.bundle("arm-qnnpack").id
-    assert [artifact.name for artifact in found.artifacts] == ["fp32.onnx", "int8.onnx", "int8.torchscript"]
+    assert [artifact.name for artifact in found.artifacts] == [
+        "fp32.onnx",
+        "int8.onnx",
+        "int8.torchscript",
+        "unpruned-fp32.onnx",
+    ]
     for artifact in found.artifacts:
         assert artifact.accuracy is not None
         assert artifact.accuracy.identical_to_host

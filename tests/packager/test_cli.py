@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,17 +10,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
-from packager import artifacts
-from packager.artifacts import Workshop
+from packager import roads
+from packager.check import BOUNDS, Bounds
 from packager.cli import pack
 from packager.export import Exported
 from runner import edge
 from runner.bundle import HOST_REPORT, open_bundle
-from runner.manifest import Target
+from runner.errors import StepError
+from runner.manifest import Format, LeftOut, Precision
+from tests import networks
 
 ONNX_ONLY = """
 name = "onnx-only"
@@ -67,6 +72,29 @@ def job(target: Path, few_images: Path, own_cache: Path, short_measuring: None) 
         (["--target", "x86", "--weights", "no.pth"], "error: no.pth: there is no such file\n  try: --weights FILE\n"),
         (["--target", "x86", "--prune", "1.5"], "error: prune.amount: expected above 0 and below 1, got 1.5\n"),
         (["--target", "x86", "--epochs", "-1"], "error: train.epochs: expected 0 or more, got -1\n"),
+        (
+            ["--target", "x86", "--recipe", "small-cn"],
+            "error: --recipe: there is no recipe 'small-cn'; did you mean 'small-cnn'?\n",
+        ),
+        (
+            ["--target", "x86", "--set", "prune.ammount=0.5"],
+            "error: --set: prune.ammount: unknown key; did you mean 'amount'?\n"
+            "  try: a key of the recipe, as `pack inspect BUNDLE --recipe` shows\n",
+        ),
+        (
+            ["--target", "x86", "--candidates", "int8.onx"],
+            "error: int8.onx: there is no such artifact; did you mean 'int8.onnx'?\n",
+        ),
+        (
+            ["--target", "x86", "--model", "net.onnx", "--epochs", "3", "--prune", "0.5"],
+            "error: net.onnx and training: the model exists only as a file, and a file cannot be trained; --epochs 0\n"
+            "net.onnx and pruning: the model exists only as a file, and a file cannot be trained,"
+            " which what is pruned must be; --prune 0\n",
+        ),
+        (
+            ["--target", "x86", "--recipe", "sizes", "-o", "a.edgepack"],
+            "error: -o, --save-weights: there are several models, and this is one file\n  try: -o FOLDER\n",
+        ),
         (["--target", "x86", "--recipe", "no.toml"], "error: no.toml: cannot be read: No such file or directory\n"),
         (
             ["--target", "x86", "--target", "cuda", "-o", "a.edgepack"],
@@ -105,9 +133,10 @@ def test_a_wrong_type_in_a_recipe_is_told_with_the_path_of_its_key(
 
 
 def test_the_listings_name_everything_that_can_be_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
-    assert [run("targets"), run("models"), run("datasets")] == [0, 0, 0]
+    assert [run("targets"), run("models"), run("datasets"), run("recipes")] == [0, 0, 0, 0]
     names = {line.split("  ")[0] for line in capfd.readouterr().out.splitlines()}
     assert {"x86", "arm-qnnpack", "cuda", "resnet8", "mobilenet_v2", "torchvision:NAME", "embedded", "cifar10"} <= names
+    assert {"small-cnn", "resnet18-cifar10", "FILE.toml"} <= names
 
 
 def test_a_pack_prints_the_bundle_and_inspect_shows_it(
@@ -194,43 +223,187 @@ def test_a_users_own_network_with_weights_is_packed_untrained(
     np.testing.assert_allclose(opened.reference()["reference"], expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_an_artifact_that_answers_wrongly_stops_the_pack_with_its_name_and_figure(
+class Backwards(nn.Module):
+    """Answers the opposite."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module.eval()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        answers: Tensor = self.module(inputs)
+        return -answers
+
+
+class NeverFirst(Backwards):
+    """Never answers the first class, and otherwise as it should."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        answers: Tensor = self.module(inputs)
+        others = answers[:, 1:]
+        return torch.cat([torch.minimum(answers[:, :1], others.amax(1, keepdim=True) - 0.01), others], 1)
+
+
+def instead(wrong: type[Backwards]) -> roads.Road:
+    """Return a road that exports another network than the one that is asked for."""
+    return lambda workshop, _: roads.onnx_export(wrong(workshop.network.module), workshop.bench)
+
+
+def refusing(*_: object) -> Exported:
+    """Be a road that leads nowhere."""
+    raise StepError("no kernel for this layer", advice="int8.onnx")
+
+
+def unreadable(*_: object) -> Exported:
+    """Be a road to a file that nothing can run."""
+    return Exported(content=b"no network")
+
+
+def test_where_no_int8_answers_rightly_the_pack_stops_with_name_and_figure(
     job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    honest = artifacts.ROADS["fp32", "onnx"]
-
-    class Backwards(nn.Module):
-        def __init__(self, module: nn.Module) -> None:
-            super().__init__()
-            self.module = module.eval()
-
-        def forward(self, inputs: Tensor) -> Tensor:
-            answers: Tensor = self.module(inputs)
-            return -answers
-
-    def wrong(workshop: Workshop, target: Target) -> Exported:
-        assert honest(workshop, target).content
-        from packager.export import onnx  # noqa: PLC0415 - heavy
-
-        return onnx.export(Backwards(workshop.module), workshop.example, 20)
-
-    monkeypatch.setitem(artifacts.ROADS, ("int8", "onnx"), wrong)
+    monkeypatch.setitem(roads.ROADS, ("int8", "onnx"), instead(Backwards))
     assert run(*job, "-o", tmp_path / "out") == 6
     err = capfd.readouterr().err
-    assert "error: onnx-only: check int8.onnx: int8.onnx does not answer as the fp32 model does: " in err
+    assert "error: onnx-only: int8.onnx: check: int8.onnx does not answer as the fp32 model does: " in err
     assert "signal to noise -6.0 dB" in err
     assert "ran before it: data, model, trace, train, reference, onnx-only: fp32.onnx" in err
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_an_artifact_that_cannot_be_run_stops_the_pack_with_its_name(
+@pytest.mark.parametrize(
+    ("kind", "road", "told"),
+    [
+        (("int8", "onnx"), unreadable, "int8.onnx: check: int8.onnx cannot be run: ONNX Runtime "),
+        (("int8", "onnx"), refusing, "int8.onnx: no kernel for this layer"),
+        (("fp32", "onnx"), refusing, "fp32.onnx: no kernel for this layer"),
+    ],
+    ids=["no int8 that can be run", "no int8 at all", "no reference"],
+)
+def test_without_any_int8_or_the_reference_there_is_no_bundle(
+    kind: tuple[Precision, Format], road: roads.Road, told: str, job: list[str | Path], tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(roads.ROADS, kind, road)
+        done = CliRunner().invoke(pack, [str(word) for word in (*job, "--epochs", "0", "-o", tmp_path / "out")])
+    assert isinstance(done.exception, StepError)
+    assert done.exception.exit_code == 6
+    assert str(done.exception).startswith(f"onnx-only: {told}")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_packed_with_all_that_was_asked_for(
+    job: list[str | Path],
+    target: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(roads.ROADS, ("int8", "torchscript"), refusing)
+    target.write_text(
+        ONNX_ONLY.replace("]", ', {precision = "int8", format = "torchscript"}]') + 'engine = "x86"\n', encoding="utf-8"
+    )
+    table = tmp_path / "results.md"
+    table.write_text("# Ours\n\n## Zeros\n\nold\n\n## Other\n\nkept\n", encoding="utf-8")
+    options = ("--prune", "0.5", "--sensitivity", "--set", "title=Zeros", "--results", table)
+    assert run(*job, *options, "-o", tmp_path / "net.edgepack") == 0
+
+    bundle = open_bundle(tmp_path / "net.edgepack")
+    left = LeftOut(name="int8.torchscript", what="no kernel for this layer", advice="int8.onnx")
+    assert bundle.manifest.left_out == (left,)
+    assert [each.name for each in bundle.manifest.artifacts] == ["fp32.onnx", "int8.onnx", "unpruned-fp32.onnx"]
+    report = bundle.host_report()
+    assert report is not None
+    assert report.packing is not None
+    assert report.packing.left_out == (left,)
+    assert [epoch.stage for epoch in report.packing.epochs] == ["train"] * 2 + ["prune"] * 2
+    own, unpruned = report.packing.networks
+    assert (own.name, unpruned.name, own.macs, own.parameters) == ("", "unpruned", unpruned.macs, unpruned.parameters)
+    assert own.nonzero == pytest.approx(0.5 * unpruned.nonzero, rel=0.05)
+    assert [damage.changed for damage in report.packing.sensitivity if not 0 <= damage.changed <= 0.5] == []
+    assert len(report.packing.sensitivity) > 1
+
+    err = capfd.readouterr().err
+    assert re.search(r"^onnx-only: int8.torchscript +left out  no kernel for this layer$", err, re.MULTILINE)
+    assert "Left out\n  int8.torchscript: no kernel for this layer; try: int8.onnx\n" in err
+    assert "network, fp32" in err
+    assert "int8 in this layer alone" in err
+    text = table.read_text(encoding="utf-8")
+    assert text.startswith("# Ours\n\n## Zeros\n\n| artifact ")
+    assert text.endswith("has no int8.torchscript: no kernel for this layer.\n\n## Other\n\nkept\n")
+    assert "old" not in text
+
+
+def test_a_budget_that_is_missed_leaves_the_best_bundle_and_exits_1(
     job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(artifacts.ROADS, ("int8", "onnx"), lambda *_: Exported(content=b"no network"))
-    assert run(*job, "-o", tmp_path / "out") == 6
+    monkeypatch.setitem(BOUNDS, "int8", Bounds(snr_db=-10.0, agreement=0.5))
+    monkeypatch.setitem(roads.ROADS, ("int8", "onnx"), instead(NeverFirst))
+    bundle = tmp_path / "net.edgepack"
+    # A recipe that trains for int8 has no dearer way to go on with.
+    assert run(*job, "--quantize", "qat", "--max-drop", "1", "-o", bundle) == 1
+    out, err = capfd.readouterr()
+    assert out == f"{bundle}\n"
+    assert (
+        "int8.onnx does not hold the budget of 1 points; the best that was found is kept: as the recipe has it." in err
+    )
+    report = open_bundle(bundle).host_report()
+    assert report is not None
+    assert report.packing is not None
+    (record,) = report.packing.budgets
+    (tried,) = record.tries
+    assert tried.validation is not None
+    assert (tried.validation.samples, record.evaluation.samples) == (40, 100)
+    assert min(tried.validation.drop, record.evaluation.drop) > 0.02
+    assert (tried.holds, record.holds, record.max_drop) == (False, False, 0.01)
+    assert re.search(r"^onnx-only: try int8.onnx +too much  as the recipe has it: \+", err, re.MULTILINE)
+
+
+def test_a_model_that_is_a_file_is_packed_with_its_own_weights(
+    target: Path,
+    few_images: Path,
+    own_cache: Path,
+    short_measuring: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert not own_cache.exists()
+    assert short_measuring is None
+    path = networks.write_onnx(tmp_path / "net.onnx", shape=(1, 28, 28), classes=4, opset=20)
+    assert run("--target", target, "--model", path, "--data", few_images, "-o", tmp_path) == 0
     err = capfd.readouterr().err
-    assert "error: onnx-only: check int8.onnx: int8.onnx cannot be run: ONNX Runtime " in err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert "net, an ONNX file of " in err
+    assert " bytes: its own weights, no training\n" in err
+    bundle = open_bundle(tmp_path / "net-onnx-only.edgepack")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    images = bundle.manifest.preprocess.apply(np.asarray(bundle.locate("eval/inputs.npy").open()))
+    expected = session.run(None, {"input": images})[0]
+    np.testing.assert_allclose(bundle.reference()["fp32.onnx"], expected, rtol=1e-4, atol=1e-4)
+    report = bundle.host_report()
+    assert report is not None
+    assert [artifact.name for artifact in report.artifacts] == ["fp32.onnx", "int8.onnx"]
+
+
+def test_each_model_of_a_recipe_gets_a_bundle(
+    target: Path, few_images: Path, own_cache: Path, short_measuring: None, tmp_path: Path
+) -> None:
+    assert not own_cache.exists()
+    assert short_measuring is None
+    file = tmp_path / "many.toml"
+    file.write_text('models = ["small_cnn", "resnet8"]\ncandidates = ["fp32.onnx"]\n', encoding="utf-8")
+    packing = ("--target", target, "--recipe", file, "--data", few_images, "--image-size", "32")
+    assert run(*packing, "-o", tmp_path / "out", "--results", tmp_path / "sizes.md") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "resnet8-onnx-only.edgepack",
+        "small_cnn-onnx-only.edgepack",
+    ]
+    bundle = open_bundle(tmp_path / "out" / "resnet8-onnx-only.edgepack")
+    assert (bundle.manifest.provenance.recipe["models"], bundle.manifest.left_out) == ([], ())
+    lines = (tmp_path / "sizes.md").read_text(encoding="utf-8").splitlines()
+    assert [line.split("|")[1].strip() for line in lines if line.startswith(("| small", "| resnet"))] == [
+        "small_cnn-onnx-only",
+        "resnet8-onnx-only",
+    ]
 
 
 def test_a_target_that_fails_does_not_hide_the_bundle_of_the_one_before(
@@ -264,13 +437,14 @@ def test_a_target_that_fails_does_not_hide_the_bundle_of_the_one_before(
 def test_a_report_tells_the_steps_of_its_own_target_alone(job: list[str | Path], target: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text(ONNX_ONLY.replace("onnx-only", "other"), encoding="utf-8")
-    assert run(*job, "--target", other, "--epochs", "0", "-o", tmp_path / "out") == 0
+    fp32 = ("--candidates", "fp32.onnx", "--epochs", "0")
+    assert run(*job, *fp32, "--target", other, "-o", tmp_path / "out") == 0
     shared = ["data", "model", "reference"]
     for name in ("onnx-only", "other"):
         report = open_bundle(tmp_path / "out" / f"small_cnn-{name}.edgepack").host_report()
         assert report is not None
         assert report.packing is not None
-        own = ["fp32.onnx", "int8.onnx", "check fp32.onnx", "check int8.onnx", "write"]
+        own = ["fp32.onnx", "fp32.onnx: check", "write"]
         assert [record.step for record in report.packing.steps] == [*shared, *(f"{name}: {step}" for step in own)]
 
 
@@ -327,7 +501,7 @@ def test_what_cannot_be_traced_is_told_before_the_training(
 def test_with_json_stdout_is_one_document(
     job: list[str | Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*job, "--json", "-o", tmp_path) == 0
+    assert run(*job, "--candidates", "fp32.onnx", "--epochs", "0", "--json", "-o", tmp_path) == 0
     (report,) = json.loads(capfd.readouterr().out)
     assert report["bundle_name"] == "small_cnn-onnx-only"
 

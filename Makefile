@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := out/demo
+# A file's tests stay together: they share what they have trained.
+PARALLEL := -n 2 --dist loadfile
 
 .PHONY: demo test test-slow lint format bench clean
 
@@ -23,10 +25,10 @@ demo: $(READY)
 	$(BIN)/bench-runner compare $(DEMO)/wide_cnn-arm-qnnpack.edgepack $(DEMO)/device.json
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(READY)
 	$(BIN)/ruff check

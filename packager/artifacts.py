@@ -1,6 +1,6 @@
 """From a network to the files that a target asks for, each made once and then found again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packager import roads
@@ -81,7 +81,7 @@ def _inputs(candidate: Candidate, workshop: Workshop, target: Target) -> dict[st
         inputs |= {
             "quantize": workshop.quantize,
             "data": workshop.bench.splits.sha256,
-            "target": [target.machine, target.engine, target.activation_type, target.weight_type, target.per_channel],
+            "target": replace(target, name="", description="", artifacts=()),
         }
     if workshop.quantize is not None and workshop.quantize.qat is not None:
         inputs |= {

@@ -8,7 +8,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode, QuantType
 from packager.export.onnx import stripped
 from packager.quantize import NO_LINEAR_LAYER, NOT_DYNAMIC, Order
 from packager.quantize.onnx_graph import kept, layers, prepared, refused
-from packager.quantize.onnx_static import REDUCED_RANGE, TYPES
+from packager.quantize.onnx_static import TYPES
 from packager.quiet import quiet
 from runner.errors import StepError
 
@@ -38,7 +38,7 @@ def _integers(model: onnx.ModelProto, order: Order, excluded: list[str]) -> onnx
         quantizer = ONNXQuantizer(
             model,
             per_channel=order.per_channel,
-            reduce_range=REDUCED_RANGE,
+            reduce_range=order.target.reduce_range,
             mode=QuantizationMode.IntegerOps,
             static=False,
             weight_qType=TYPES[order.target.weight_type],

@@ -20,8 +20,6 @@ from runner.errors import StepError
 from runner.manifest import IntegerType
 
 TYPES: dict[IntegerType, QuantType] = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
-REDUCED_RANGE = False
-"""Weights of seven bits are for x86 without VNNI, whose kernels saturate, and cost accuracy everywhere else."""
 
 
 def quantize(content: bytes, order: Order, *, dynamic_batch: bool = True) -> bytes:
@@ -53,10 +51,10 @@ def integers(model: onnx.ModelProto, found: Ranges, order: Order, nodes: Collect
     arguments: tuple[object, ...] = (*types, _tensors(found), [], excluded, OPERATORS, options)
     with quiet(), refused():
         if order.plan.operators == "qdq":
-            quantizer = QDQQuantizer(copied, order.per_channel, REDUCED_RANGE, *arguments)
+            quantizer = QDQQuantizer(copied, order.per_channel, order.target.reduce_range, *arguments)
         else:
             quantizer = ONNXQuantizer(
-                copied, order.per_channel, REDUCED_RANGE, QuantizationMode.QLinearOps, True, *arguments
+                copied, order.per_channel, order.target.reduce_range, QuantizationMode.QLinearOps, True, *arguments
             )
         quantizer.quantize_model()
         quantized: ONNXModel = quantizer.model

@@ -33,7 +33,7 @@ def told(plan: Recipe, *chosen: Target) -> list[str]:
         FILE,
         replace(FILE, train=Train(epochs=0), budget=Budget(max_drop=1.0)),
         Recipe(quantize=Quantize(method="dynamic", torch="eager")),
-        Recipe(quantize=Quantize(operators="qoperator")),
+        Recipe(quantize=Quantize(operators="qoperator"), candidates=("fp32.onnx", "int8.torchscript")),
         Recipe(quantize=Quantize(onnx="pt2e")),
         Recipe(prune=Prune(method="channels", of="macs", amounts={"conv1": 0.5}, across_layers=True)),
         Recipe(variants=(variant("a"), variant("b-2"))),
@@ -206,3 +206,10 @@ def test_an_artifact_that_there_is_not_is_told_as_such() -> None:
     for plan in (Recipe(candidates=("int8.onx",)), Recipe(variants=(variant(artifacts=("int8.onx",)),))):
         with pytest.raises(UsageError, match=r"^int8\.onx: there is no such artifact; did you mean 'int8\.onnx'\?$"):
             told(plan)
+
+
+def test_signed_activations_in_integer_operators_are_refused() -> None:
+    plan = Recipe(quantize=Quantize(operators="qoperator"))
+    assert told(plan, X86, ARM) == [
+        'qoperator and arm-qnnpack: no x86 machine can check signed activations in it; operators = "qdq"'
+    ]

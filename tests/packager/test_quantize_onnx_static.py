@@ -131,6 +131,16 @@ def test_a_target_may_ask_for_unsigned_weights(
     assert snr_db(content, trained, few_splits) >= 20
 
 
+def test_a_target_without_vnni_has_weights_of_seven_bits(
+    fp32: bytes, calibration: Calibration, trained: nn.Module, few_splits: Splits
+) -> None:
+    content = onnx_static.quantize(fp32, order(calibration, targets.load("x86-avx2")))
+
+    integers = [each.astype(np.int32) for each in arrays(content).values() if each.dtype == np.int8 and each.ndim > 1]
+    assert max(int(abs(each).max()) for each in integers) == 64
+    assert snr_db(content, trained, few_splits) >= 20
+
+
 def test_ranges_are_those_of_the_calibration_samples_as_the_network_sees_them(
     static: Mapping[str, bytes], few_splits: Splits
 ) -> None:

@@ -34,9 +34,9 @@ def refusal(folder: Path, text: str) -> str:
     return str(caught.value)
 
 
-def test_the_catalogue_has_three_targets() -> None:
-    assert targets.names() == ("arm-qnnpack", "cuda", "x86")
-    assert [targets.load(name).name for name in targets.names()] == ["arm-qnnpack", "cuda", "x86"]
+def test_the_catalogue_has_four_targets() -> None:
+    assert targets.names() == ("arm-qnnpack", "cuda", "x86", "x86-avx2")
+    assert [targets.load(name).name for name in targets.names()] == ["arm-qnnpack", "cuda", "x86", "x86-avx2"]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,14 @@ def test_the_catalogue_has_three_targets() -> None:
             "x86_64",
             "cpu",
             "x86",
+            ("uint8", "int8", True),
+            ["fp32.onnx", "int8.onnx", "fp32.torchscript", "int8.torchscript"],
+        ),
+        (
+            "x86-avx2",
+            "x86_64",
+            "cpu",
+            "fbgemm",
             ("uint8", "int8", True),
             ["fp32.onnx", "int8.onnx", "fp32.torchscript", "int8.torchscript"],
         ),
@@ -110,9 +118,9 @@ def test_a_name_of_the_catalogue_is_not_looked_for_among_files(tmp_path: Path, m
     [
         ("x68", "did you mean 'x86'?"),
         ("arm-qnpack", "did you mean 'arm-qnnpack'?"),
-        ("CUDA", "there are arm-qnnpack, cuda, x86, or a .toml file of your own"),
-        ("", "there are arm-qnnpack, cuda, x86, or a .toml file of your own"),
-        ("../targets/x86", "there are arm-qnnpack, cuda, x86, or a .toml file of your own"),
+        ("CUDA", "there are arm-qnnpack, cuda, x86, x86-avx2, or a .toml file of your own"),
+        ("", "there are arm-qnnpack, cuda, x86, x86-avx2, or a .toml file of your own"),
+        ("../targets/x86", "there are arm-qnnpack, cuda, x86, x86-avx2, or a .toml file of your own"),
     ],
 )
 def test_an_unknown_target_is_told_with_the_nearest(name: str, hint: str) -> None:
@@ -148,7 +156,8 @@ def test_every_wrong_key_is_told_with_its_path(tmp_path: Path) -> None:
         "engine: expected one of 'x86', 'onednn', 'fbgemm', 'qnnpack', got 'qnpack'; did you mean 'qnnpack'?",
         "per_chanel: unknown key; did you mean 'per_channel'?",
         "weight_type: expected one of 'int8', 'uint8', got 8",
-        "artifacts[0].precision: expected one of 'fp32', 'fp16', 'int8', got 'int4'; did you mean 'int8'?",
+        "artifacts[0].precision: expected one of 'fp32', 'fp16', 'bf16', 'int8', 'int8-weights', 'int4-weights', "
+        "got 'int4'; did you mean 'int8'?",
         "artifacts[1].format: missing",
         "artifacts[2]: expected a table of keys, got 'int8.onnx'",
     }

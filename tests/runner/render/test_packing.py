@@ -96,6 +96,13 @@ def test_a_twentieth_of_the_time_is_the_least_that_counts_as_faster(median: int,
     assert bool(words(ZEROS, host((median,) * 5))) is said
 
 
+def test_zeros_are_not_called_faster_on_a_machine_that_is_noisy() -> None:
+    noisy = (90, 160, 95, 170, 92)
+    assert words(ZEROS, host(noisy)) == [NO_MILLISECONDS]
+    assert words(CHANNELS, host(noisy)) == []
+    assert words(ZEROS, host()) == []
+
+
 def test_channels_that_bring_no_milliseconds_are_not_advised_to_who_has_taken_them_out() -> None:
     assert words(CHANNELS, host((150, 151, 149, 152, 148))) == [
         "40 % of the parameters have gone from the network 'packed', and no milliseconds: this runtime spends its time"

@@ -1,9 +1,11 @@
 """QDQ files of PyTorch's exporter, evened out for integer kernels: without this a runtime computes parts in fp32.
 
-The exporter leaves biases in fp32, and writes an average over an image as a mean, for which there is no such kernel.
+The exporter leaves biases in fp32, keeps a ReLU where rounding cuts off what is negative anyway, and writes an average
+over an image as a mean, for which there is no such kernel.
 """
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,8 @@ CHANNEL_OF: Mapping[str, Callable[[onnx.NodeProto], int]] = {
 }
 """Operators with an integer bias, and which dimension of the weight is the output channel."""
 BIAS = 2
+ROUNDING = 1e-6
+"""Of float32, relative."""
 PIXELS = frozenset({2, 3})
 """Dimensions of N x C x H x W."""
 
@@ -32,11 +36,15 @@ class Graph:
     graph: onnx.GraphProto
     constants: Mapping[str, onnx.TensorProto]
     producers: Mapping[str, onnx.NodeProto]
+    readers: Mapping[str, Sequence[onnx.NodeProto]]
     ranks: Mapping[str, int]
 
 
 def for_integer_kernels(content: bytes) -> bytes:
-    """Return the file with int32 biases and pools in the place of means; it answers the same but for rounding."""
+    """Return the file with int32 biases, without needless ReLUs, pools in the place of means.
+
+    It answers the same but for the rounding of biases.
+    """
     model = onnx.load_model_from_string(content)
     graph = _looked_up(model)
     for node in list(model.graph.node):
@@ -46,16 +54,25 @@ def for_integer_kernels(content: bytes) -> bytes:
             node.op_type = "GlobalAveragePool"
             del node.input[1:]
             del node.attribute[:]
+        if node.op_type in ("Relu", "Clip") and _is_cut_off_anyway(node, graph):
+            for reader in graph.readers[node.output[0]]:
+                reader.input[0] = node.input[0]
+            model.graph.node.remove(node)
     _tidy(model.graph)
     return stripped(model)
 
 
 def _looked_up(model: onnx.ModelProto) -> Graph:
     inferred = onnx.shape_inference.infer_shapes(model).graph
+    readers = defaultdict[str, list[onnx.NodeProto]](list)
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name].append(node)
     return Graph(
         graph=model.graph,
         constants={tensor.name: tensor for tensor in model.graph.initializer},
         producers={name: node for node in model.graph.node for name in node.output},
+        readers=readers,
         ranks={
             value.name: len(value.type.tensor_type.shape.dim)
             for value in (*inferred.value_info, *inferred.input)
@@ -109,6 +126,23 @@ def _is_over_pixels(mean: onnx.NodeProto, graph: Graph) -> bool:
         and {int(axis) % 4 for axis in axes} == PIXELS
         and _attribute(mean, "keepdims", 1) == 1
     )
+
+
+def _is_cut_off_anyway(node: onnx.NodeProto, graph: Graph) -> bool:
+    """Say whether a ReLU or ReLU6 leaves alone all that the rounding behind it can stand for."""
+    bounds = [_constant(name, graph) for name in node.input[1:]] if node.op_type == "Clip" else [np.zeros(())]
+    if any(bound is None for bound in bounds) or not graph.readers[node.output[0]]:
+        return False
+    lowest, highest, *_ = (*(float(bound) for bound in bounds if bound is not None), np.inf, np.inf)
+    for reader in graph.readers[node.output[0]]:
+        scale, zero_point = (_constant(name, graph) for name in (*reader.input[1:3], "", "")[:2])
+        if reader.op_type != "QuantizeLinear" or scale is None or zero_point is None or scale.size != 1:
+            return False
+        ends = np.iinfo(np.dtype(zero_point.dtype).name)
+        low, high = ((end - int(zero_point)) * float(scale) for end in (ends.min, ends.max))
+        if low < lowest or high > highest * (1 + ROUNDING):
+            return False
+    return True
 
 
 def _constant(name: str, graph: Graph) -> NDArray[np.generic] | None:

@@ -37,8 +37,8 @@ def quantizer(order: Order, kept: frozenset[str], *, qat: bool) -> Quantizer:
         return X86Quantizer(settings, kept)
     try:
         xnnpack = importlib.import_module(XNNPACK)  # an extra, and large
-    except ImportError:
-        what = "PT2E for ARM needs the XNNPACK quantizer of ExecuTorch, which is not installed"
+    except ImportError as error:
+        what = f"PT2E for ARM needs the XNNPACK quantizer of ExecuTorch: {error}"
         advice = "pip install 'edgepack[xnnpack]', or onnx = \"onnxruntime\" without QAT"
         raise StepError(what, where=order.target.name, advice=advice) from None
     made: Quantizer = xnnpack.XNNPACKQuantizer().set_global(settings)

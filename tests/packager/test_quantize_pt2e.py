@@ -1,0 +1,231 @@
+"""Static int8 by PT2E: networks of PyTorch become ONNX files that are integers throughout."""
+
+from collections import Counter
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto
+from torch import Tensor, nn
+
+import models
+import targets
+from packager import recipe
+from packager.check import Logits, compare
+from packager.data import Splits
+from packager.export import onnx as onnx_export
+from packager.quantize import Order, pt2e
+from packager.quantize.calibration import Calibration
+from packager.train import logits
+from runner.errors import StepError
+from runner.progress import Silent
+from tests import modules
+from tests.depthwise import Mobile
+from tests.watched import WatchedCalibration
+
+X86, ARM = targets.load("x86"), targets.load("arm-qnnpack")
+
+
+@pytest.fixture
+def calibration(few_splits: Splits) -> Calibration:
+    """The calibration samples, 70 of them."""
+    return Calibration(samples=few_splits.calibration, preprocess=few_splits.preprocess, progress=Silent())
+
+
+def order(calibration: Calibration, plan: recipe.Quantize | None = None) -> Order:
+    """Return what is asked for."""
+    return Order(target=X86, plan=plan or recipe.Quantize(onnx="pt2e"), calibration=calibration)
+
+
+def example(calibration: Calibration) -> Tensor:
+    """Return one sample as the network sees it."""
+    return torch.from_numpy(calibration.example())
+
+
+def settled(module: nn.Module, calibration: Calibration) -> nn.Module:
+    """Return the network with the batch-norm statistics of the calibration samples."""
+    return modules.settled(module, torch.from_numpy(next(calibration.batches("", 70))))
+
+
+def exported(module: nn.Module, asked: Order) -> bytes:
+    """Return the int8 network as a file."""
+    made = pt2e.to_onnx(pt2e.quantize(module, asked), example(asked.calibration), 20)
+    assert made.dynamic_batch
+    return made.content
+
+
+def answers(content: bytes, splits: Splits) -> Logits:
+    """Return what ONNX Runtime answers to the evaluation samples."""
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found: Logits = session.run(["logits"], {"input": splits.preprocess.apply(splits.evaluation.array())})[0]
+    return found
+
+
+def snr_db(content: bytes, module: nn.Module, splits: Splits) -> float:
+    """Return signal to noise of a file's answers against the network's own."""
+    return compare(answers(content, splits), logits(module, splits.evaluation, splits.preprocess).numpy()).snr_db
+
+
+def optimized(content: bytes, folder: Path) -> Counter[str]:
+    """Return the operators that ONNX Runtime runs."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node)
+
+
+def test_the_file_answers_as_the_network_does_and_is_small(
+    trained: nn.Module, calibration: Calibration, few_splits: Splits
+) -> None:
+    asked = order(calibration)
+    quantized = pt2e.quantize(trained, asked)
+    content = pt2e.to_onnx(quantized, example(calibration), 20).content
+    fp32 = onnx_export.export(trained, example(calibration), 20).content
+
+    assert snr_db(content, trained, few_splits) >= 25
+    assert snr_db(content, quantized, few_splits) >= 40
+    assert len(content) <= 0.26 * len(fp32)
+
+
+@pytest.mark.parametrize(("name", "layers", "sums"), [("resnet8", 9, 3), ("resnet18", 20, 8)])
+def test_residual_networks_are_integers_throughout(
+    name: str, layers: int, sums: int, calibration: Calibration, few_splits: Splits, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    few = replace(calibration, samples=few_splits.calibration.subset(np.arange(24)))
+    module = settled(models.build(name, 1, 4, 28, 28), few)
+    content = exported(module, order(few))
+
+    ran = optimized(content, tmp_path)
+    assert (ran["QLinearConv"], ran["QLinearAdd"], ran["QGemm"]) == (layers, sums, 1)
+    assert not {"Conv", "FusedConv", "Add", "Relu", "Gemm", "MatMul", "ReduceMean"} & ran.keys()
+    assert snr_db(content, module, few_splits) >= 20
+
+
+@pytest.mark.parametrize("kind", [modules.Residual, modules.OnePixel, Mobile])
+def test_reused_layers_shortcuts_depthwise_ones_and_single_pixels_are_borne(
+    kind: type[nn.Module], calibration: Calibration, few_splits: Splits, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    module = settled(kind(), calibration)
+    content = exported(module, order(calibration))
+
+    assert "Conv" not in optimized(content, tmp_path)
+    assert snr_db(content, module, few_splits) >= 20
+
+
+@pytest.mark.parametrize("ranges", get_args(recipe.Ranges))
+def test_every_choice_of_ranges_answers_as_the_fp32_network_does(
+    ranges: recipe.Ranges, trained: nn.Module, calibration: Calibration, few_splits: Splits
+) -> None:
+    quantized = pt2e.quantize(trained, order(calibration, recipe.Quantize(ranges=ranges)))
+
+    reference = logits(trained, few_splits.evaluation, few_splits.preprocess).numpy()
+    found = compare(logits(quantized, few_splits.evaluation, few_splits.preprocess).numpy(), reference)
+    assert found.snr_db >= 20
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_weights_are_int8_and_activations_uint8_with_the_scales_that_the_recipe_says(
+    per_channel: bool, trained: nn.Module, calibration: Calibration
+) -> None:
+    plan = recipe.Quantize(per_channel=per_channel)
+    graph = onnx.load_from_string(exported(trained, order(calibration, plan))).graph
+
+    constants = {constant.name: constant for constant in graph.initializer}
+    weights = [
+        (constants[node.input[0]], constants[node.input[1]])
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and len(getattr(constants.get(node.input[0]), "dims", ())) > 1
+    ]
+    assert {weight.data_type for weight, _ in weights} == {TensorProto.INT8}
+    assert [list(scale.dims) == [weight.dims[0]] for weight, scale in weights] == [per_channel] * 4
+    zero_points = [constants[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {each.data_type for each in zero_points} == {TensorProto.UINT8}
+
+
+@pytest.mark.parametrize(("pattern", "left"), [("conv1", "conv1"), ("lin*", "linear")])
+def test_layers_that_the_recipe_keeps_stay_in_fp32(
+    pattern: str, left: str, trained: nn.Module, calibration: Calibration, few_splits: Splits
+) -> None:
+    content = exported(trained, order(calibration, recipe.Quantize(keep_fp32=(pattern,))))
+
+    constants = {each.name: each for each in onnx.load_from_string(content).graph.initializer}
+    in_fp32 = [name for name, each in constants.items() if each.data_type == TensorProto.FLOAT and len(each.dims) > 1]
+    assert in_fp32 == [f"{left}.weight"]
+    assert snr_db(content, trained, few_splits) >= 25
+
+
+def test_calibration_sees_every_sample_in_strides_once_for_each_pass(trained: nn.Module, few_splits: Splits) -> None:
+    seen = []
+    for ranges in ("min-max", "entropy"):
+        watched = WatchedCalibration(
+            samples=few_splits.calibration, preprocess=few_splits.preprocess, progress=Silent()
+        )
+        pt2e.quantize(trained, order(watched, recipe.Quantize(ranges=ranges)))
+        seen.append([len(batch) for batch in watched.batches_seen])
+
+    assert seen == [[32, 32, 6], [32, 32, 6] * 2]
+
+
+def test_the_same_samples_give_the_same_bytes_and_leave_the_network_alone(
+    trained: nn.Module, calibration: Calibration
+) -> None:
+    before = {name: value.clone() for name, value in trained.state_dict().items()}
+    one, two = (exported(trained, order(calibration)) for _ in range(2))
+
+    assert one == two
+    assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (modules.Gated, "the network cannot be exported, in block.gate (Gate): "),
+        (modules.FixedBatch, "the network cannot be exported, in "),
+    ],
+)
+def test_a_network_that_cannot_be_exported_for_any_batch_is_told(
+    kind: type[nn.Module], what: str, calibration: Calibration
+) -> None:
+    with pytest.raises(StepError) as caught:
+        pt2e.quantize(kind().eval(), order(calibration))
+
+    assert str(caught.value).startswith(what)
+    assert caught.value.advice.endswith('or pack with ONNX Runtime\'s int8: onnx = "onnxruntime"')
+
+
+@pytest.mark.skipif(find_spec("executorch") is not None, reason="ExecuTorch is installed")
+def test_arm_needs_executorch(trained: nn.Module, calibration: Calibration) -> None:
+    with pytest.raises(StepError) as caught:
+        pt2e.quantize(trained, replace(order(calibration), target=ARM))
+
+    assert str(caught.value) == (
+        "arm-qnnpack: PT2E for ARM needs the XNNPACK quantizer of ExecuTorch: No module named 'executorch'\n"
+        "  try: pip install 'edgepack[xnnpack]', or onnx = \"onnxruntime\" without QAT"
+    )
+
+
+def test_nothing_is_printed(trained: nn.Module, calibration: Calibration, capfd: pytest.CaptureFixture[str]) -> None:
+    exported(trained, order(calibration))
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_larger_batches_are_answered_as_single_samples_are(
+    trained: nn.Module, calibration: Calibration, few_splits: Splits
+) -> None:
+    content = exported(trained, order(calibration))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = few_splits.preprocess.apply(few_splits.evaluation.array())[:5]
+
+    together = session.run(None, {"input": images})[0]
+    alone = np.concatenate([session.run(None, {"input": image[None]})[0] for image in images])
+    assert np.array_equal(together, alone)

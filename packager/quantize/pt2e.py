@@ -33,6 +33,7 @@ def quantize(module: nn.Module, order: Order) -> nn.Module:
     with torch.no_grad():
         pt2e_observer.calibrate(observed, order)
     with quiet(), torch.no_grad(), _refused():
+        pt2e_norms.hide(observed)
         return ExportedNetwork(convert_pt2e(observed))
 
 
@@ -76,6 +77,8 @@ def _refused() -> Iterator[None]:
     """Say of whatever torchao raises that it cannot quantize the network."""
     try:
         yield
+    except StepError:
+        raise
     except Exception as error:
         lines = str(error).strip().splitlines()
         what = f"torchao cannot quantize the network: {type(error).__name__}: {lines[0] if lines else ''}"

@@ -72,12 +72,9 @@ class WithNorms(Quantizer):  # type: ignore[misc]  # torchao ships no types
 def join(network: GraphModule) -> None:
     """Let the layer before each batch norm have the weight that it will have in the end."""
     for norm in network.graph.find_nodes(op="call_function", target=BATCH_NORM):
-        before, gamma, beta, mean, variance, training, momentum, epsilon, *_ = norm.args
+        _, gamma, beta, mean, variance, training, momentum, epsilon, *_ = norm.args
         layer, weight, bias = _layer(norm)
         if weight is None or not _can_join(layer):
-            # Under another name: where torchao sees one of ATen's, it starts its search.
-            norm.target = functional.batch_norm
-            norm.args = (before, mean, variance, gamma, beta, training, momentum, epsilon)
             continue
         with network.graph.inserting_before(layer):
             final = network.graph.call_function(scaled, (weight, gamma, variance, epsilon))
@@ -88,6 +85,15 @@ def join(network: GraphModule) -> None:
         layer.args = (layer.args[0], final, None, *layer.args[BIAS + 1 :])
         norm.target = normalised
         norm.args = (layer, bias, gamma, beta, mean, variance, training, momentum, epsilon)
+    hide(network)
+
+
+def hide(network: GraphModule) -> None:
+    """Give the batch norms that have no layer to join another name: where torchao sees one, it starts its search."""
+    for norm in network.graph.find_nodes(op="call_function", target=BATCH_NORM):
+        features, gamma, beta, mean, variance, *rest = norm.args
+        norm.target = functional.batch_norm
+        norm.args = (features, mean, variance, gamma, beta, *rest[:3])
     network.recompile()
 
 

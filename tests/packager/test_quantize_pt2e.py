@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 import models
@@ -76,6 +76,12 @@ def answers(content: bytes, splits: Splits) -> Logits:
 def snr_db(content: bytes, module: nn.Module, splits: Splits) -> float:
     """Return signal to noise of a file's answers against the network's own."""
     return compare(answers(content, splits), logits(module, splits.evaluation, splits.preprocess).numpy()).snr_db
+
+
+def largest_weight(content: bytes) -> int:
+    """Return the largest integer in a weight."""
+    constants = [numpy_helper.to_array(each) for each in onnx.load_from_string(content).graph.initializer]
+    return max(int(each.max()) for each in constants if each.dtype == np.int8)
 
 
 def optimized(content: bytes, folder: Path) -> Counter[str]:
@@ -155,6 +161,15 @@ def test_weights_are_int8_and_activations_uint8_with_the_scales_that_the_recipe_
     assert [list(scale.dims) == [weight.dims[0]] for weight, scale in weights] == [per_channel] * 4
     zero_points = [constants[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"]
     assert {each.data_type for each in zero_points} == {TensorProto.UINT8}
+
+
+def test_weights_have_seven_bits_where_the_target_takes_one_less(
+    file: bytes, trained: nn.Module, calibration: Calibration, few_splits: Splits
+) -> None:
+    reduced = exported(trained, replace(order(calibration), target=targets.load("x86-avx2")))
+
+    assert [largest_weight(content) for content in (file, reduced)] == [127, 63]
+    assert snr_db(reduced, trained, few_splits) >= 20
 
 
 @pytest.mark.parametrize(("pattern", "left"), [("conv1", "conv1"), ("lin*", "linear")])

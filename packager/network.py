@@ -2,8 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -37,6 +37,8 @@ class Network:
     key: str
     """What stands for it, weights included, in the cache."""
     epochs: tuple[Epoch, ...] = ()
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Parameter name -> 0 and 1: weights that were pruned, and stay zero whatever is trained after."""
 
     @property
     def module(self) -> nn.Module:
@@ -105,8 +107,8 @@ def pruned(network: Network, plan: Prune, bench: Workbench) -> Network:
             network, cached = run(_keyed(network, left, plan, number), job, bench)
             epochs += network.epochs
             step.cached &= cached
-        step.note = f"{plan.method} {plan.amount:.0%}; {best(tuple(epochs))}"
-    return replace(network, epochs=tuple(epochs))
+        step.note = f"{plan.method} {plan.amount:.0%}; {best(network.epochs)}"
+    return replace(network, epochs=tuple(epochs), masks=left.masks)
 
 
 def run(network: Network, job: Job, bench: Workbench) -> tuple[Network, bool]:

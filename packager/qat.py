@@ -1,8 +1,9 @@
 """Quantization-aware training: the network meets the rounding of int8 while it is trained on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from packager.distillation import Teacher
 from packager.network import Network, Workbench, run
@@ -19,8 +20,8 @@ class School:
 
     technique: str
     """The name of what puts the rounding in, for the cache."""
-    key: str
-    """What stands for the network in the cache."""
+    network: Network
+    """As it was before."""
     teacher: nn.Module
     """In fp32."""
     bench: Workbench
@@ -39,17 +40,34 @@ def learned(technique: Trainable, module: nn.Module, order: Order, school: Schoo
     plan, bench = order.plan.qat, school.bench
     if plan is None:
         raise StepError("the recipe has no [quantize.qat]")
-    target = order.target
     prepared = technique.prepare(module, order)
-    key = codec.digest(
-        [school.key, school.technique, codec.unstructure(order.plan), target.machine, target.engine, target.per_channel]
-    )
     job = Job(
         plan=bench.tuning(epochs=plan.epochs, learning_rate=plan.learning_rate, share=plan.share),
         splits=bench.splits,
         seed=bench.recipe.seed,
         stage="qat",
+        masks=_masks(prepared, school.network.masks),
         teacher=Teacher(module=school.teacher, weight=plan.distil) if plan.distil else None,
     )
-    network, _ = run(Network(model=prepared, key=key), job, bench)
+    network, _ = run(Network(model=prepared, key=_key(order, school)), job, bench)
     return Learned(module=technique.convert(network.module, order), epochs=network.epochs)
+
+
+def _key(order: Order, school: School) -> str:
+    # Neither which other techniques the recipe names, nor what else is told of the network, changes the training.
+    plan = replace(order.plan, sensitivity=False, operators="qdq", torch="fx", onnx="onnxruntime")
+    target = replace(order.target, name="", description="", artifacts=())
+    return codec.digest([school.network.key, school.technique, codec.unstructure(plan), codec.unstructure(target)])
+
+
+def _masks(prepared: nn.Module, masks: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the masks under the names that the parameters have with the rounding in. Raises StepError."""
+    found = {}
+    for name, parameter in prepared.named_parameters():
+        for own, mask in masks.items():
+            if (name == own or name.endswith(f".{own}")) and parameter.shape == mask.shape:
+                found[name] = mask
+    if len(found) < len(masks):
+        what = f"{len(masks) - len(found)} of {len(masks)} pruned weights would not stay zero in the training"
+        raise StepError(what, advice="--prune-method channels, or static quantization without [quantize.qat]")
+    return found

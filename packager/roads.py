@@ -155,7 +155,7 @@ def _int8_torchscript(workshop: Workshop, target: Target) -> Exported:
 
 def _school(workshop: Workshop, technique: str) -> qat.School:
     return qat.School(
-        technique=technique, key=workshop.network.key, teacher=workshop.teacher.module, bench=workshop.bench
+        technique=technique, network=workshop.network, teacher=workshop.teacher.module, bench=workshop.bench
     )
 
 

@@ -205,6 +205,7 @@ def _run_epoch(state: State, job: Job, epoch: int, advance: Advance) -> None:
 def _train_epoch(state: State, job: Job, epoch: int, advance: Advance) -> tuple[float, float]:
     """Run over the training samples once, and return the mean loss and the accuracy on the way."""
     device = next(state.module.parameters()).device
+    # Anew for each epoch, the scale of float16's loss included: an interrupted training goes on as if it had not been.
     precision = mixed_precision(job.plan.arithmetic, device)
     parameters = dict(state.module.named_parameters())
     masked = [(parameters[name], mask.to(device)) for name, mask in job.masks.items()]

@@ -47,8 +47,19 @@ def compare(answers: Logits, reference: Logits) -> Agreement:
     return Agreement(snr_db=math.inf if found is None else found, agreement=agreement)
 
 
-def check(name: str, precision: Precision, answers: Logits, reference: Logits, labels: NDArray[np.int64]) -> Agreement:
-    """Return how near the answers are, or raise StepError with the artifact and the figure that says it is broken."""
+def check(
+    name: str,
+    precision: Precision,
+    answers: Logits,
+    reference: Logits,
+    labels: NDArray[np.int64],
+    *,
+    trained: bool = False,
+) -> Agreement:
+    """Return how near the answers are, or raise StepError with the artifact and the figure that says it is broken.
+
+    An artifact that was `trained` on its way moves its logits on purpose: of those, only the answers are judged.
+    """
     if not np.isfinite(reference).all():
         what = f"{_not_finite(reference):.1%} of the fp32 model's own answers are not finite"
         raise StepError(what, advice="train with a lower --learning-rate, or look into the weights")
@@ -58,7 +69,7 @@ def check(name: str, precision: Precision, answers: Logits, reference: Logits, l
         raise _broken(name, f"{_not_finite(answers):.1%} of its answers are not finite")
     found, bounds = compare(answers, reference), BOUNDS[precision]
     figures = f"signal to noise {found.snr_db:.1f} dB, same answer on {found.agreement:.1%} of the samples"
-    if found.snr_db < bounds.snr_db:
+    if not trained and found.snr_db < bounds.snr_db:
         raise _broken(name, f"{figures}; {precision} must reach {bounds.snr_db:.0f} dB")
     if _learned(reference, labels) and found.agreement < bounds.agreement:
         raise _broken(name, f"{figures}; {precision} must agree on {bounds.agreement:.0%}")

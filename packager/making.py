@@ -88,7 +88,12 @@ def _made(candidate: Candidate, branch: Branch, target: Target, job: Job) -> Mad
         examination = job.evaluation
         given = _answers(built, target, job, examination.questions)
         agreement = check(
-            built.artifact.name, candidate.precision, given.logits, branch.reference, examination.questions.labels
+            built.artifact.name,
+            candidate.precision,
+            given.logits,
+            branch.reference,
+            examination.questions.labels,
+            trained=bool(built.epochs),
         )
         step.note = f"signal to noise {agreement.snr_db:.1f} dB, same answer on {agreement.agreement:.2%}"
     if found is None or plan.budget is None:

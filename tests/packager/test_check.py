@@ -128,6 +128,17 @@ def test_to_have_learned_is_twice_chance_or_with_few_classes_halfway_to_perfect(
     assert check("int8.onnx", "int8", answers, reference, hardly).agreement == 0.0
 
 
+def test_of_what_was_trained_only_the_answers_are_judged_and_the_noise_is_told() -> None:
+    reference, labels = right()
+    moved = 10 * flipped(reference, 50)
+    assert "int8 must reach 10 dB" in refusal(moved, reference, labels)
+    found = check("int8.onnx", "int8", moved, reference, labels, trained=True)
+    assert (found.agreement, found == compare(moved, reference)) == (0.5, True)
+    assert found.snr_db < -19
+    with pytest.raises(StepError, match=r"signal to noise -21\.\d dB, same answer on 49\.0%.*must agree on 50%"):
+        check("int8.onnx", "int8", 10 * flipped(reference, 51), reference, labels, trained=True)
+
+
 def test_random_weights_must_keep_to_the_noise() -> None:
     reference, labels = right()
     assert "int8 must reach 10 dB" in refusal(noisy(reference, 9), reference, (labels + 5) % CLASSES)

@@ -40,7 +40,7 @@ class Journal:
 
     def say(self, name: str, figure: str, note: str) -> None:
         """Show a line of the journal that stays."""
-        self._progress.say(f"{name:<36}{figure:>10}  {note}".rstrip())
+        self._progress.say(f"{name:<40}{figure:>10}  {note}".rstrip())
 
     def _past(self) -> str:
         done = ", ".join(record.step for record in self.records)

@@ -37,9 +37,9 @@ class Model:
     """The network, and where its weights come from."""
 
     name: str = "wide_cnn"
-    """A name of `pack models`, `torchvision:NAME`, or `path/to/net.py:Callable`."""
+    """A name of `pack models`, `torchvision:NAME`, `path/to/net.py:Callable`, or a file such as `net.onnx`."""
     weights: str | None = None
-    """A .pth, .pt or .safetensors file."""
+    """A .pth, .pt or .safetensors file, or `pretrained` for those that come with edgepack."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

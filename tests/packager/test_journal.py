@@ -45,7 +45,7 @@ def test_each_step_is_told_in_a_line_as_it_ends(journal: Journal, progress: Reco
     assert len(journal.records) == 2
     first, second = progress.said
     assert re.fullmatch(r"data {32} {4,}\d+\.\d s  10 images", first)
-    assert (len(first), second) == (46 + len("  10 images"), f"{'train':<36} as before")
+    assert (len(first), second) == (50 + len("  10 images"), f"{'train':<40} as before")
 
 
 def test_a_step_that_fails_names_itself_and_what_ran_before_it(journal: Journal) -> None:

@@ -3,6 +3,7 @@
 Every choice is made on the validation split. The evaluation set is looked at once, for the road that was chosen.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -129,22 +130,28 @@ def find(search: Search) -> Found:
 
 
 def _roads(search: Search, tries: Sequence[Try]) -> Iterator[Road]:
-    """Yield the ways that there are for this model, each with what the cheaper ones before it have.
+    """Yield the ways that there are for this model, each with what has helped in the cheaper ones before it.
 
-    `tries` grows while they are tried: what could not be made or run is not built upon.
+    `tries` grows while they are tried: what could not be made or run, or lost more, is not built upon.
     """
     workshop, plan = search.workshop, search.workshop.quantize or recipe.Quantize()
     base = plan
     has_module = not isinstance(workshop.network.model, OnnxModel)
     yield Road(what="as the recipe has it", plan=plan)
     if plan.method == "static" and plan.qat is None:
+        least = _lost(tries[-1])
         for what, further in _refined(search, plan):
             yield Road(what=what, plan=further(plan))
-            plan = further(plan) if tries[-1].validation else plan
+            if tries[-1].validation and _lost(tries[-1]) <= least:
+                plan, least = further(plan), _lost(tries[-1])
         yield from _layers_back(search, plan)
     if base.qat is None and has_module and search.candidate.precision == "int8":
         learning = replace(base, method="static", qat=search.budget.qat)
         yield Road(what=f"QAT, {search.budget.qat.epochs} epochs", plan=learning)
+
+
+def _lost(tried: Try) -> float:
+    return tried.validation.drop if tried.validation else math.inf
 
 
 def _refined(search: Search, plan: recipe.Quantize) -> Iterator[tuple[str, Refinement]]:

@@ -171,6 +171,33 @@ def test_the_layers_that_go_back_to_fp32_are_the_most_sensitive_ones_first(works
     assert all((road.plan.ranges, road.plan.equalize, road.plan.correct_bias) == ("mse", True, True) for road in found)
 
 
+@pytest.mark.parametrize(
+    ("rights", "refined", "kept"),
+    [
+        ((80, 70, 75), (False, True), (False, False)),
+        ((80, 70, 85), (False, True), (False, True)),
+        ((80, 85, 84), (True, True), (True, False)),
+        ((80, 80, 81), (True, True), (True, True)),
+        ((None, 70, 60), (True, True), (True, False)),
+    ],
+    ids=["both lose more", "ranges lose more", "equalizing loses more", "both help", "where the first cannot be run"],
+)
+def test_what_loses_more_is_not_built_upon(
+    rights: tuple[int | None, ...],
+    refined: tuple[bool, bool],
+    kept: tuple[bool, bool],
+    workshop: Workshop,
+    ground: Ground,
+) -> None:
+    asked, tries, plans = search(workshop, ground, scripted(ground, 0), max_drop=0.0, said=[]), list[Try](), []
+    for road, right in zip(budget._roads(asked, tries), (*rights, 0), strict=False):
+        drop = None if right is None else ground.drop(answering(ground, right))
+        tries.append(Try(what=road.what, validation=drop, holds=False))
+        plans.append((road.plan.ranges == "mse", road.plan.equalize and road.plan.correct_bias))
+    assert plans == [(False, False), (True, False), refined, kept]
+    assert tries[-1].what.endswith(" in fp32")
+
+
 def test_where_nothing_can_be_made_the_first_failure_is_told(workshop: Workshop, ground: Ground) -> None:
     said: list[Try] = []
     failing = scripted(ground, StepError("no kernel"), StepError("another"))

@@ -11,7 +11,7 @@ from packager.evaluation import Questions
 from packager.job import Job
 from packager.network import best
 from packager.quantize import sensitivity
-from packager.roads import float_onnx
+from packager.roads import Workshop, float_onnx
 from runner.errors import StepError
 from runner.manifest import Candidate, LeftOut, Target
 from runner.measure.answers import Answers
@@ -54,22 +54,38 @@ def make(target: Target, job: Job) -> tuple[tuple[Made, ...], tuple[LeftOut, ...
 
 
 def damages(target: Target, job: Job) -> tuple[LayerDamage, ...]:
-    """Return what each layer's quantization alone does to the answers, worst first, where the recipe asks for it."""
-    workshop = job.branches[0].workshop
-    if workshop.quantize is None or not workshop.quantize.sensitivity:
-        return ()
+    """Return what each layer's quantization alone does to the answers, worst first, where the recipe asks for it.
+
+    Where several networks are asked about, the worst layer of each is said, and the first one's layers are returned.
+    """
+    asked = [each.workshop for each in job.branches if each.workshop.quantize and each.workshop.quantize.sensitivity]
+    found = [_damages(workshop, target, job) for workshop in asked]
+    return next(filter(None, found), ())
+
+
+def _damages(workshop: Workshop, target: Target, job: Job) -> tuple[LayerDamage, ...]:
+    """Return them of one network; none where they cannot be told, which no bundle shall fail of."""
     order = workshop.order(target)
-    with job.journal.step(f"{target.name}: sensitivity") as step:
-        exported = float_onnx(workshop, order)
-        found = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
-        step.note = f"{len(found)} layers"
+    name = f"{target.name}: {f'{workshop.name}-' if workshop.name else ''}sensitivity"
+    try:
+        with job.journal.step(name) as step:
+            exported = float_onnx(workshop, order)
+            found = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
+            step.note = f"{len(found)} layers{f', the worst {found[0].layer}' if found else ''}"
+    except StepError as error:
+        job.journal.say(name, "left out", _cause(error).what)
+        return ()
     return found
 
 
 def _left_out(name: str, error: StepError) -> LeftOut:
-    # The journal has put what ran before around it, which is of no use here.
-    cause = error.__cause__ if isinstance(error.__cause__, StepError) else error
+    cause = _cause(error)
     return LeftOut(name=name, what=cause.what, advice=cause.advice)
+
+
+def _cause(error: StepError) -> StepError:
+    """Return the failure alone: the journal has put what ran before around it."""
+    return error.__cause__ if isinstance(error.__cause__, StepError) else error
 
 
 def _made(candidate: Candidate, branch: Branch, target: Target, job: Job) -> Made:

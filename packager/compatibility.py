@@ -7,19 +7,63 @@ from packager.recipe import Prune, Quantize, Recipe, Variant, ways
 from runner.manifest import Candidate, Target
 
 ONNX_FILE = ".onnx"
+REFERENCE = "fp32.onnx"
+"""What every bundle has."""
+TWO_OF_FOUR = 0.5
 
 
 def impossible(plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
     """Return each pair as `one thing and another: why not; the way out`. Raises UsageError for unknown artifacts."""
-    found = [*_of_the_model(plan), *_of_names(plan)]
+    found = [*_of_the_model(plan), *_of_names(plan), *_of_candidates(plan)]
     for variant in ways(plan):
         place = f"{variant.name}: " if variant.name else ""
         for target in targets:
-            wanted = tuple(map(candidates.candidate, variant.artifacts)) or target.artifacts
-            found += [f"{place}{problem}" for problem in _of_a_variant(variant, wanted, target)]
-    if plan.budget is not None and not any(variant.quantize for variant in ways(plan)):
-        found.append("--max-drop and no quantization: nothing is there that could cost accuracy; --quantize static")
+            found += [f"{place}{problem}" for problem in _of_a_variant(variant, _wanted(variant, target), target)]
+    found += _of_a_budget(plan, targets)
     return list(dict.fromkeys(found))
+
+
+def _wanted(variant: Variant, target: Target) -> tuple[Candidate, ...]:
+    return tuple(map(candidates.candidate, variant.artifacts)) or target.artifacts
+
+
+def _of_candidates(plan: Recipe) -> Iterator[str]:
+    """Yield what is wrong with the artifacts that the recipe itself names, or --candidates."""
+    own = tuple(map(candidates.candidate, plan.candidates))
+    if not own:
+        return
+    names = [each.name for each in own]
+    if REFERENCE not in names:
+        added = ",".join((REFERENCE, *names))
+        yield f"--candidates without {REFERENCE}: the others are held against it; --candidates {added}"
+    int8 = [each.name for each in own if each.precision == "int8"]
+    if int8 and plan.quantize is None:
+        yield f"{int8[0]} and no [quantize]: nothing says how; --quantize static"
+    if plan.quantize is not None and plan.variants and not any(each.precision.startswith("int") for each in own):
+        added = ",".join((*names, "int8.onnx"))
+        yield (
+            f"[quantize] and {', '.join(names)}: it is for the recipe's own artifacts, of which none is int8, and the "
+            f"variants have their own; --candidates {added}, or leave it out"
+        )
+
+
+def _of_a_budget(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
+    if plan.budget is None:
+        return
+    if not any(variant.quantize for variant in ways(plan)):
+        yield "--max-drop and no quantization: nothing is there that could cost accuracy; --quantize static"
+        return
+    for target in targets:
+        if not any(_integers(variant, target) for variant in ways(plan)):
+            what = ", ".join(plan.candidates) or target.name
+            out = "another target" if target.device == "cuda" else "add int8.onnx to --candidates"
+            yield f"--max-drop and {what}: a budget is for integer artifacts, and none is there; {out}, or leave it out"
+
+
+def _integers(variant: Variant, target: Target) -> bool:
+    """Say whether a variant has an artifact for a target that a budget could be for."""
+    precisions = {each.precision for each in _wanted(variant, target)}
+    return bool(precisions & {"int8-weights", "int4-weights"}) or ("int8" in precisions and bool(variant.quantize))
 
 
 def _of_the_model(plan: Recipe) -> Iterator[str]:
@@ -67,21 +111,49 @@ def _of_a_variant(variant: Variant, wanted: tuple[Candidate, ...], target: Targe
         yield f"{int8[0]} and no [quantize]: say how; quantize = {{}} in this variant"
     if variant.artifacts and target.device == "cuda" and int8:
         yield f"{int8[0]} and {target.name}: int8 has no fast kernels on CUDA in these formats; fp16"
+    if variant.artifacts and "int8.onnx" in int8 and target.machine == "x86_64" and target.activation_type == "int8":
+        yield f"int8.onnx and {target.name}: int8 activations are slow on x86; activation_type = 'uint8' in its file"
     if "int8.torchscript" in int8 and target.engine is None and target.device == "cpu":
         yield f"int8.torchscript and {target.name}: the target names no quantization engine; add `engine` to its file"
 
 
 def _of_pruning(prune: Prune, target: Target) -> Iterator[str]:
-    if prune.method == "2:4" and target.device != "cuda":
-        yield f"2:4 pruning and {target.name}: only GPUs compute with it faster; --prune-method channels"
-    if prune.method != "channels" and (prune.of != "channels" or prune.amounts or prune.across_layers):
-        yield f"{prune.method} pruning and of, amounts, across_layers: these are for channels; --prune-method channels"
+    if prune.method == "2:4":
+        if target.device != "cuda":
+            yield f"2:4 pruning and {target.name}: only GPUs compute with it faster; --prune-method channels"
+        if prune.amount != TWO_OF_FOUR:
+            yield f"2:4 pruning and {prune.amount:.0%}: of four weights two go; --prune 0.5, or --prune-method l1"
+    if prune.method != "channels" and (given := _of_channels_alone(prune)):
+        yield f"{prune.method} pruning and {', '.join(given)}: only for channels; --prune-method channels"
+    if prune.steps > 1 and prune.method == "2:4":
+        yield f"2:4 pruning and {prune.steps} steps: it has one; steps = 1"
+    elif prune.steps > 1 and prune.schedule == "one-shot":
+        yield f'one-shot pruning and {prune.steps} steps: it has one; schedule = "linear" or "cubic", or steps = 1'
+    elif prune.steps == 1 and prune.schedule != "one-shot":
+        yield f"{prune.schedule} pruning and one step: all goes in it at once; more steps, such as steps = 4"
+
+
+def _of_channels_alone(prune: Prune) -> list[str]:
+    """Return the keys that are set and mean nothing where single weights go."""
+    usual = Prune()
+    given = {
+        "of": prune.of != usual.of,
+        "importance": prune.importance != usual.importance,
+        "across_layers": prune.across_layers,
+        "round_to": prune.round_to != usual.round_to,
+        "amounts": bool(prune.amounts),
+    }
+    return [key for key, is_given in given.items() if is_given]
 
 
 def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Target) -> Iterator[str]:
     names = {each.name for each in wanted}
     if plan.qat is not None and plan.method == "dynamic":
         yield "QAT and dynamic quantization: its rounding is learnt for fixed ranges; --quantize static"
+    if plan.qat is not None and plan.ranges != Quantize().ranges:
+        yield f"QAT and {plan.ranges} ranges: it learns its own, by moving average; --ranges min-max"
+    if plan.method == "dynamic" and (given := _of_calibration(plan)):
+        yield f"dynamic quantization and {', '.join(given)}: it is not calibrated; --quantize static, or leave this out"
     if plan.qat is not None and plan.torch == "eager" and "int8.torchscript" in names:
         yield 'QAT and eager mode: the tool trains in FX graph mode; torch = "fx"'
     if plan.onnx == "pt2e" and plan.method == "dynamic":
@@ -92,3 +164,13 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
         yield f'qoperator and {target.name}: no x86 machine can check signed activations in it; operators = "qdq"'
     if plan.sensitivity and "int8.onnx" not in names:
         yield f"sensitivity and {target.name}: it is told of int8.onnx, which is not among the artifacts; add it"
+
+
+def _of_calibration(plan: Quantize) -> list[str]:
+    """Return the keys that are set and mean nothing where activations are quantized as they come."""
+    given = {
+        "ranges": plan.ranges != Quantize().ranges,
+        "equalize": plan.equalize,
+        "correct_bias": plan.correct_bias,
+    }
+    return [key for key, is_given in given.items() if is_given]

@@ -58,9 +58,16 @@ def _of_the_wish(wish: Wish) -> Iterator[str]:
 def _of_the_recipe(plan: Recipe, target: Target, wish: Wish) -> Iterator[str]:
     if plan.models:
         yield f"models: one network is tuned at a time, and there are {len(plan.models)}; --model {plan.models[0]}"
-    int8 = any(each.precision == "int8" for each in searched(plan, target))
+    found = searched(plan, target)
+    if plan.variants and all(each.precision == "fp32" for each in found):
+        names = ",".join(each.name for each in found)
+        yield (
+            f"{names} of a recipe with variants: it is what these are compared with, and no search looks at variants; "
+            f"--candidates {names},int8.onnx --set quantize.method=static"
+        )
+    int8 = any(each.precision == "int8" for each in found)
     if int8 and plan.quantize is None:
-        yield "no quantization: how to quantize is what is searched for; a recipe with [quantize]"
+        yield "no quantization: how to quantize is what is searched for; --set quantize.method=static"
     if int8 and plan.quantize is not None and plan.quantize.method == "dynamic":
         yield "dynamic quantization: it has no calibration to search; --set quantize.method=static"
     if wish.objective == "macs" and plan.prune is None:

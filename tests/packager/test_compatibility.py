@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 import targets
+from packager import recipe
 from packager.compatibility import impossible
+from packager.options import Options, resolve
 from packager.recipe import Budget, Model, Prune, Qat, Quantize, Recipe, Train, Variant
 from runner.errors import UsageError
 from runner.manifest import Target
@@ -38,8 +40,16 @@ def told(plan: Recipe, *chosen: Target) -> list[str]:
         Recipe(prune=Prune(method="channels", of="macs", amounts={"conv1": 0.5}, across_layers=True)),
         Recipe(variants=(variant("a"), variant("b-2"))),
         Recipe(candidates=("fp32.onnx",), quantize=Quantize(torch="eager", qat=Qat())),
-        Recipe(candidates=("bf16.torchscript", "int8-weights.onnx", "int4-weights.onnx")),
+        Recipe(candidates=("fp32.onnx", "bf16.torchscript", "int8-weights.onnx", "int4-weights.onnx")),
         Recipe(candidates=("fp32.onnx",), variants=(variant(),), budget=Budget(max_drop=1.0)),
+        Recipe(candidates=("fp32.onnx", "int4-weights.onnx"), quantize=Quantize(), budget=Budget(max_drop=1.0)),
+        Recipe(candidates=("fp32.onnx",), quantize=Quantize()),
+        Recipe(candidates=("fp32.onnx", "int8.onnx"), quantize=Quantize(), variants=(variant(),)),
+        Recipe(quantize=Quantize(), variants=(variant(),)),
+        Recipe(prune=Prune(schedule="cubic", steps=3)),
+        Recipe(prune=Prune(method="channels", importance="taylor", round_to=4)),
+        Recipe(quantize=Quantize(ranges="mse", equalize=True, correct_bias=True)),
+        Recipe(quantize=Quantize(qat=Qat(), equalize=True)),
     ],
 )
 def test_what_can_be_granted_is_not_refused(plan: Recipe) -> None:
@@ -115,15 +125,70 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(prune=Prune(of="macs")),
-            "l1 pruning and of, amounts, across_layers: these are for channels; --prune-method channels",
+            "l1 pruning and of: only for channels; --prune-method channels",
         ),
         (
             Recipe(prune=Prune(method="random", amounts={"conv1": 0.5})),
-            "random pruning and of, amounts, across_layers: these are for channels; --prune-method channels",
+            "random pruning and amounts: only for channels; --prune-method channels",
         ),
         (
             Recipe(prune=Prune(method="l1-global", across_layers=True)),
-            "l1-global pruning and of, amounts, across_layers: these are for channels; --prune-method channels",
+            "l1-global pruning and across_layers: only for channels; --prune-method channels",
+        ),
+        (
+            Recipe(prune=Prune(importance="taylor")),
+            "l1 pruning and importance: only for channels; --prune-method channels",
+        ),
+        (
+            Recipe(prune=Prune(method="random", importance="l2", round_to=1)),
+            "random pruning and importance, round_to: only for channels; --prune-method channels",
+        ),
+        (
+            Recipe(variants=(variant(prune=Prune(importance="taylor")),)),
+            "other: l1 pruning and importance: only for channels; --prune-method channels",
+        ),
+        (
+            Recipe(prune=Prune(method="channels", steps=3)),
+            'one-shot pruning and 3 steps: it has one; schedule = "linear" or "cubic", or steps = 1',
+        ),
+        (
+            Recipe(prune=Prune(schedule="cubic")),
+            "cubic pruning and one step: all goes in it at once; more steps, such as steps = 4",
+        ),
+        (
+            Recipe(quantize=Quantize(qat=Qat(), ranges="mse")),
+            "QAT and mse ranges: it learns its own, by moving average; --ranges min-max",
+        ),
+        (
+            Recipe(variants=(variant(quantize=Quantize(qat=Qat(), ranges="entropy")),)),
+            "other: QAT and entropy ranges: it learns its own, by moving average; --ranges min-max",
+        ),
+        (
+            Recipe(quantize=Quantize(method="dynamic", ranges="mse")),
+            "dynamic quantization and ranges: it is not calibrated; --quantize static, or leave this out",
+        ),
+        (
+            Recipe(quantize=Quantize(method="dynamic", equalize=True, correct_bias=True)),
+            "dynamic quantization and equalize, correct_bias: it is not calibrated; --quantize static, or leave this "
+            "out",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx", "int8.onnx")),
+            "int8.onnx and no [quantize]: nothing says how; --quantize static",
+        ),
+        (
+            Recipe(candidates=("int8.onnx",), quantize=Quantize()),
+            "--candidates without fp32.onnx: the others are held against it; --candidates fp32.onnx,int8.onnx",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx", "fp32.torchscript"), quantize=Quantize(), variants=(variant(),)),
+            "[quantize] and fp32.onnx, fp32.torchscript: it is for the recipe's own artifacts, of which none is int8, "
+            "and the variants have their own; --candidates fp32.onnx,fp32.torchscript,int8.onnx, or leave it out",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx", "fp16.onnx"), quantize=Quantize(), budget=Budget(max_drop=1.0)),
+            "--max-drop and fp32.onnx, fp16.onnx: a budget is for integer artifacts, and none is there; add int8.onnx "
+            "to --candidates, or leave it out",
         ),
         (
             Recipe(quantize=Quantize(method="dynamic", qat=Qat())),
@@ -171,19 +236,89 @@ def test_two_of_four_is_for_gpus() -> None:
     ]
 
 
+def test_two_of_four_has_one_amount_and_one_step() -> None:
+    assert told(Recipe(prune=Prune(method="2:4", amount=0.3)), CUDA) == [
+        "2:4 pruning and 30%: of four weights two go; --prune 0.5, or --prune-method l1"
+    ]
+    assert told(Recipe(prune=Prune(method="2:4", schedule="linear", steps=3)), CUDA) == [
+        "2:4 pruning and 3 steps: it has one; steps = 1"
+    ]
+
+
+def test_a_budget_is_refused_for_a_target_that_has_no_integers() -> None:
+    plan = Recipe(quantize=Quantize(), budget=Budget(max_drop=1.0))
+    assert told(plan, X86, CUDA) == [
+        "--max-drop and cuda: a budget is for integer artifacts, and none is there; another target, or leave it out"
+    ]
+
+
+def test_signed_activations_are_refused_for_int8_onnx_by_name_on_x86() -> None:
+    signed = replace(X86, name="signed", activation_type="int8")
+    assert told(Recipe(candidates=("fp32.onnx", "int8.onnx"), quantize=Quantize()), signed, ARM) == [
+        "int8.onnx and signed: int8 activations are slow on x86; activation_type = 'uint8' in its file"
+    ]
+    assert told(Recipe(candidates=("fp32.onnx", "int8.torchscript"), quantize=Quantize()), signed) == []
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_the_recipes_that_come_along_can_be_granted(name: str) -> None:
+    assert told(recipe.load(name), X86, ARM) == []
+
+
+def test_another_quantization_of_a_recipe_of_variants_is_refused() -> None:
+    plan = resolve(Options(recipe="wide-cnn", quantize="static"))
+    assert told(plan) == [
+        "[quantize] and fp32.onnx, fp32.torchscript: it is for the recipe's own artifacts, of which none is int8, "
+        "and the variants have their own; --candidates fp32.onnx,fp32.torchscript,int8.onnx, or leave it out"
+    ]
+
+
+def test_the_importance_of_channels_alone_is_told_to_prune_channels() -> None:
+    assert told(resolve(Options(settings=("prune.importance=taylor",)))) == [
+        "l1 pruning and importance: only for channels; --prune-method channels"
+    ]
+    assert told(resolve(Options(prune_method="channels", settings=("prune.importance=taylor",)))) == []
+
+
 def test_int8_by_name_for_cuda_is_refused_and_what_the_target_has_itself_is_not() -> None:
     assert told(Recipe(quantize=Quantize()), CUDA) == []
-    assert told(Recipe(candidates=("int8.onnx",), quantize=Quantize()), CUDA) == [
-        "int8.onnx and cuda: int8 has no fast kernels on CUDA in these formats; fp16"
-    ]
+    assert told(
+        Recipe(
+            candidates=(
+                "fp32.onnx",
+                "int8.onnx",
+            ),
+            quantize=Quantize(),
+        ),
+        CUDA,
+    ) == ["int8.onnx and cuda: int8 has no fast kernels on CUDA in these formats; fp16"]
 
 
 def test_int8_torchscript_needs_the_engine_of_the_target() -> None:
     bare = replace(X86, name="bare", engine=None)
-    assert told(Recipe(candidates=("int8.torchscript",), quantize=Quantize()), bare) == [
-        "int8.torchscript and bare: the target names no quantization engine; add `engine` to its file"
-    ]
-    assert told(Recipe(candidates=("int8.onnx",), quantize=Quantize()), bare) == []
+    assert told(
+        Recipe(
+            candidates=(
+                "fp32.onnx",
+                "int8.torchscript",
+            ),
+            quantize=Quantize(),
+        ),
+        bare,
+    ) == ["int8.torchscript and bare: the target names no quantization engine; add `engine` to its file"]
+    assert (
+        told(
+            Recipe(
+                candidates=(
+                    "fp32.onnx",
+                    "int8.onnx",
+                ),
+                quantize=Quantize(),
+            ),
+            bare,
+        )
+        == []
+    )
 
 
 def test_every_pair_is_told_once_however_many_targets_there_are() -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 import targets
-from packager import recipe, roads
+from packager import compatibility, recipe, roads, tune
 from packager.cache import Cache
 from packager.cli import pack
 from packager.export import Exported
+from packager.options import Options, resolve
 from packager.recipe import Prune, Quantize, Recipe
 from packager.roads import Workshop
 from packager.tune import Wish
 from packager.tune.plan import as_recipe
 from packager.tune.search import Found, Order, search
-from runner import codec, edge
+from runner import codec, device, edge
 from runner.bundle import open_bundle
 from runner.errors import StepError, UsageError
 from runner.manifest import Target
@@ -193,7 +194,7 @@ def test_the_command_packs_what_it_chose_and_exits_1_where_the_drop_does_not_hol
     arguments = ["tune", "--target", "x86", "--model", "small_cnn", "--data", str(few_images), "--epochs", "2"]
     # Whose activations are clipped so much that some answers change.
     arguments += ["--set", "quantize.ranges=percentile", "--set", "quantize.percentile=90"]
-    arguments += ["--trials", "1", "--candidates", "int8.onnx", "-o", str(tmp_path)]
+    arguments += ["--trials", "1", "--candidates", "fp32.onnx,int8.onnx", "-o", str(tmp_path)]
     assert edge.run(pack, [*arguments, "--max-drop", "100"], program="pack") == 0
     out, err = capfd.readouterr()
     bundle = tmp_path / "small_cnn-x86.edgepack"
@@ -239,6 +240,16 @@ def test_the_command_packs_what_it_chose_and_exits_1_where_the_drop_does_not_hol
             "error: --minimise macs and a network that cannot be pruned: no MACs can go; --minimise latency, or size\n",
         ),
         (
+            ["--target", "x86", "--recipe", "resnet18-cifar10"],
+            "error: fp32.onnx of a recipe with variants: it is what these are compared with, and no search looks at "
+            "variants; --candidates fp32.onnx,int8.onnx --set quantize.method=static\n",
+        ),
+        (
+            ["--target", "x86", "--recipe", "resnet18-cifar10", "--candidates", "fp32.onnx,int8.onnx"],
+            "error: int8.onnx and no [quantize]: nothing says how; --quantize static\n"
+            "no quantization: how to quantize is what is searched for; --set quantize.method=static\n",
+        ),
+        (
             ["--target", "x86", "--recipe", "families"],
             "error: models: one network is tuned at a time, and there are ",
         ),
@@ -252,6 +263,20 @@ def test_what_no_search_can_do_is_refused_before_it_begins(
     assert out == ""
     assert err.startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_way_out_of_a_recipe_with_variants_leads_to_a_search_of_int8() -> None:
+    target, asked = targets.load("x86"), ("quantize.method=static",)
+    plan = resolve(Options(recipe="resnet18-cifar10", candidates=("fp32.onnx", "int8.onnx"), settings=asked))
+    assert tune.impossible(plan, target, Wish(objective="size"), device.facts()) == []
+    assert compatibility.impossible(plan, (target,)) == []
+    assert [each.name for each in tune.searched(plan, target)] == ["int8.onnx"]
+
+
+def test_fp32_by_name_is_searched_alone() -> None:
+    target, plan = targets.load("x86"), resolve(Options(candidates=("fp32.onnx",)))
+    assert tune.impossible(plan, target, Wish(objective="macs"), device.facts()) == []
+    assert [each.name for each in tune.searched(plan, target)] == ["fp32.onnx"]
 
 
 def test_an_unknown_objective_is_told_with_those_that_there_are(capfd: pytest.CaptureFixture[str]) -> None:

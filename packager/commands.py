@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import models
 import targets
-from packager import compatibility, data, options, recipe, results, writer
+from packager import candidates, compatibility, data, options, recipe, results, writer
 from packager import tune as tuning
 from packager.cache import Cache, default_folder
 from packager.options import Options
@@ -17,16 +18,21 @@ from packager.recipe import Recipe
 from packager.tune import Objective, Wish
 from runner import atomic, codec, device
 from runner.bundle import Bundle, open_bundle
-from runner.errors import UsageError
+from runner.errors import StepError, UsageError
 from runner.manifest import Target
 from runner.progress import Progress
 from runner.render import report_page, units
 from runner.render.page import Block, Page, Table, Title, as_text
 from runner.report import Report
 
+if TYPE_CHECKING:
+    from packager.pipeline import Order, Packed
+
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SOME = 0.5
 """A share that goes, where a search finds its own."""
+INTEGERS = tuple(f"-{name}" for name in candidates.NAMES if name.startswith("int"))
+"""How names of artifacts end that a budget is for, with a variant before them or without."""
 KEPT = "finished steps and epochs are kept: the same command goes on from there"
 
 
@@ -84,14 +90,16 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
     _check_output(output)
     for file in filter(None, (request.results, request.save_weights)):
         atomic.check_destination(file)
+    if request.results is not None:
+        results.check(request.results)
     # PyTorch takes seconds to load: a typing error is told before that.
     with _patient_threads():
         from packager import pipeline  # noqa: PLC0415
 
-    reports = []
+    reports = list[Report]()
     with _cache(progress, keep=request.keep) as cache:
-        for each in plans:
-            order = pipeline.Order(
+        orders = [
+            pipeline.Order(
                 recipe=each,
                 targets=chosen,
                 output=output,
@@ -99,11 +107,34 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
                 progress=progress,
                 save_weights=request.save_weights,
             )
-            for packed in pipeline.pack(order):
-                reports.append(packed.report)
-                yield packed.path, packed.report
-    if request.results is not None:
-        results.write(request.results, plan.title or reports[0].bundle_name, reports)
+            for each in plans
+        ]
+        for packed in _each_packed(orders, progress):
+            reports.append(packed.report)
+            yield packed.path, packed.report
+            # Not at the end alone: what fails later shall not cost the rows of what is packed.
+            if request.results is not None:
+                results.write(request.results, plan.title or reports[0].bundle_name, reports)
+
+
+def _each_packed(orders: Sequence["Order"], progress: Progress) -> Iterator["Packed"]:
+    """Pack one model after the other; one of several that fails does not end the others. Raises EdgepackError."""
+    from packager import pipeline  # noqa: PLC0415 - heavy
+
+    failed = dict[str, StepError]()
+    for order in orders:
+        try:
+            yield from pipeline.pack(order)
+        except StepError as error:
+            if len(orders) == 1:
+                raise
+            name = order.recipe.model.name
+            progress.say(f"{name} failed: {error}")
+            # Without its traceback, which would keep the model in memory.
+            failed[name] = StepError(error.what, where=error.where, advice=error.advice)
+    if failed:
+        progress.say(f"{len(failed)} of {len(orders)} models failed: {', '.join(failed)}")
+        raise next(iter(failed.values()))
 
 
 def tune(request: TuneRequest, progress: Progress) -> Tuned:
@@ -140,8 +171,13 @@ def tune(request: TuneRequest, progress: Progress) -> Tuned:
 
 
 def missed(reports: Sequence[Report]) -> bool:
-    """Say whether a budget was not held."""
-    return any(not record.holds for report in reports if report.packing for record in report.packing.budgets)
+    """Say whether a budget was not held, or what it was for is not there at all."""
+    return any(
+        not all(record.holds for record in packing.budgets)
+        or (packing.budgets and any(f"-{each.name}".endswith(INTEGERS) for each in packing.left_out))
+        for packing in (report.packing for report in reports)
+        if packing
+    )
 
 
 def list_recipes() -> str:

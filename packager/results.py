@@ -13,14 +13,22 @@ from runner.render.units import Scale
 from runner.report import ArtifactReport, Report
 
 
+def check(path: Path) -> None:
+    """Raise StepError, before long work, for a file that a table could not be written into after it."""
+    _read(path)
+
+
 def write(path: Path, title: str, reports: Sequence[Report]) -> None:
     """Put the table of the reports under its title, in place of an older one. Raises StepError."""
     section = f"## {title}\n\n{as_markdown(page(reports))}"
+    atomic.write(path, _replaced(_read(path), title, section))
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+        return path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
     except (OSError, UnicodeDecodeError) as error:
         raise StepError(f"cannot be read: {error}", where=str(path), advice="--results another/file.md") from None
-    atomic.write(path, _replaced(text, title, section))
 
 
 def page(reports: Sequence[Report]) -> Page:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from packager import roads
+from packager import commands, roads
 from packager.check import BOUNDS, Bounds
 from packager.cli import pack
 from packager.export import Exported
@@ -24,7 +25,8 @@ from runner import edge
 from runner.bundle import HOST_REPORT, open_bundle
 from runner.errors import StepError
 from runner.manifest import Format, LeftOut, Precision
-from tests import networks
+from runner.packing import Packing
+from tests import networks, reports
 
 ONNX_ONLY = """
 name = "onnx-only"
@@ -404,6 +406,63 @@ def test_each_model_of_a_recipe_gets_a_bundle(
         "small_cnn-onnx-only",
         "resnet8-onnx-only",
     ]
+
+
+def test_a_model_that_fails_costs_neither_the_others_nor_their_rows(
+    target: Path,
+    few_images: Path,
+    own_cache: Path,
+    short_measuring: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert not own_cache.exists()
+    assert short_measuring is None
+    for name, layer in (("first", "nn.Linear(7, 7)"), ("last", "nn.Conv2d(3, 8, 1)")):
+        (tmp_path / f"{name}.py").write_text(
+            "from torch import nn\n\n"
+            "class Net(nn.Sequential):\n"
+            "    def __init__(self, num_classes):\n"
+            f"        super().__init__(nn.Flatten(), {layer}, nn.Linear(7, num_classes))\n",
+            encoding="utf-8",
+        )
+    first, last = (f"{tmp_path / name}.py:Net" for name in ("first", "last"))
+    file, table = tmp_path / "many.toml", tmp_path / "sizes.md"
+    file.write_text(f'models = ["{first}", "small_cnn", "{last}"]\ncandidates = ["fp32.onnx"]\n', encoding="utf-8")
+    packing = ("--target", target, "--recipe", file, "--data", few_images)
+    assert run(*packing, "-o", tmp_path / "out", "--results", table) == 6
+    out, err = capfd.readouterr()
+    assert out == f"{tmp_path / 'out' / 'small_cnn-onnx-only.edgepack'}\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small_cnn-onnx-only.edgepack"]
+    assert "\n| fp32.onnx |" in table.read_text(encoding="utf-8")
+    assert err.index(f"\n{first} failed: ") < err.index("onnx-only: fp32.onnx ") < err.index(f"\n{last} failed: ")
+    listed = err[err.index("\n2 of 3 models failed: ") :]
+    assert listed.startswith(f"\n2 of 3 models failed: {first}, {last}\nerror: ")
+    told = err[err.index(f"{first} failed: ") :].removeprefix(f"{first} failed: ")
+    assert listed.split("error: ", 1)[1].splitlines()[0] == told.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("holds", "left_out", "missed"),
+    [
+        (True, (), False),
+        (False, (), True),
+        (True, ("int8.torchscript",), True),
+        (True, ("half-int4-weights.onnx",), True),
+        (True, ("fp16.onnx", "int8-fp16.onnx"), False),
+        (None, ("int8.torchscript",), False),
+    ],
+)
+def test_a_budget_is_missed_too_by_what_it_was_for_and_is_not_there(
+    holds: bool | None, left_out: tuple[str, ...], missed: bool
+) -> None:
+    packing = Packing(
+        epochs=(),
+        steps=(),
+        budgets=() if holds is None else (reports.budget(holds=holds),),
+        left_out=tuple(LeftOut(name=name, what="no kernel") for name in left_out),
+    )
+    assert commands.missed([reports.host(), replace(reports.host(), packing=packing)]) == missed
 
 
 def test_a_target_that_fails_does_not_hide_the_bundle_of_the_one_before(

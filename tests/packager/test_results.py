@@ -113,5 +113,9 @@ def test_a_file_that_cannot_be_read_or_written_is_told(tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{path}: cannot be read: 'utf-8' codec can't decode byte 0xff")
     assert str(caught.value).endswith("\n  try: --results another/file.md")
     assert path.read_bytes() == b"\xff\xfe"
+    with pytest.raises(StepError, match="cannot be read: 'utf-8' codec"):
+        results.check(path)
+    results.check(tmp_path / "none yet.md")
+    assert not (tmp_path / "none yet.md").exists()
     with pytest.raises(EdgepackError):
         written(tmp_path / "no folder" / "results.md")

@@ -1,6 +1,6 @@
 """The networks that one recipe makes of one training: as it was trained, pruned, pruned otherwise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packager import recipe
 from packager.candidates import candidate
@@ -10,7 +10,9 @@ from packager.roads import Workshop
 from runner import codec
 from runner.manifest import Candidate, Target
 
-UNPRUNED = recipe.Variant(name="unpruned", artifacts=("fp32.onnx",))
+FP32 = candidate("fp32.onnx")
+"""What is made of every network, so that networks can be compared."""
+UNPRUNED = recipe.Variant(name="unpruned", artifacts=(FP32.name,))
 """Stands beside what was pruned, so that tables show what pruning brought on this machine."""
 
 
@@ -32,10 +34,13 @@ class Branch:
 
 
 def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
-    """Return the recipe's own branch first, and then its variants. Raises StepError."""
+    """Return the recipe's own branch first, and then its variants. Raises StepError.
+
+    A variant that brings a network of its own is followed by its fp32 file, where the recipe does not list that.
+    """
     networks: dict[str, Network] = {}
     answers: dict[str, Logits] = {}
-    found = []
+    found = list[Branch]()
     for variant in _variants(bench.recipe):
         plan = codec.digest(variant.prune)
         if plan not in networks:
@@ -52,7 +57,12 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
             bench=bench,
         )
         wanted = tuple(map(candidate, variant.artifacts))
+        first = all(network is not each.workshop.network for each in found)
         found.append(Branch(workshop=workshop, candidates=wanted, reference=answers[network.key]))
+        if first and variant.name and variant.prune and wanted and FP32 not in wanted:
+            # Without it, nothing would tell the size and the time of this network from those of int8.
+            bare = replace(workshop, title="", quantize=None)
+            found.append(replace(found[-1], workshop=bare, candidates=(FP32,)))
     return tuple(found)
 
 

@@ -126,6 +126,16 @@ def test_a_network_without_an_fp32_file_has_its_counts_alone() -> None:
     assert row == ["half", "500", "500", "45,000", "0.50x", "—", "—", "—"]
 
 
+def test_a_variant_is_compared_by_its_own_fp32_file() -> None:
+    whole = host()
+    file = reports.artifact("half-fp32.onnx", size=90 * 1024, medians_us=(75, 76, 74, 77, 73))
+    unpruned = replace(whole.artifacts[1], name="fp32.onnx")
+    networks = (replace(UNPRUNED, name=""), replace(CHANNELS, name="half"))
+    shown = page(Packing(epochs=(), steps=(), networks=networks), replace(whole, artifacts=(unpruned, file)))
+    (row,) = (line for line in shown.splitlines() if line.startswith("half"))
+    assert row.endswith("   90.0 KiB   75.0 µs    0.50x (0.48 to 0.52)")
+
+
 def test_too_few_processes_give_a_ratio_without_an_interval() -> None:
     shown = page(Packing(epochs=(), steps=(), networks=(CHANNELS, UNPRUNED)), host((75, 76)))
     assert next(line for line in shown.splitlines() if line.startswith("packed")).endswith("  0.50x")

@@ -1,7 +1,7 @@
 """What the command line says, laid over a recipe. After this, nobody looks at options or the environment."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -30,6 +30,26 @@ from runner.report import Effort
 
 T = TypeVar("T")
 ONNX_FILE = ".onnx"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A table of a recipe whose absence means that nothing of the kind is done."""
+
+    key: str
+    asks: tuple[str, ...]
+    """The keys that say whether, or how much: they ask for the step, as all others do not."""
+    advice: str
+
+
+STEPS = (
+    Step(key="train", asks=("train.epochs",), advice="--epochs N"),
+    Step(key="prune", asks=("prune.amount", "prune.method"), advice="--prune X"),
+    Step(key="quantize", asks=("quantize.method",), advice="--quantize static, or --set quantize.method=static"),
+    Step(key="budget", asks=("budget.max_drop",), advice="--max-drop X"),
+)
+TUNED = ("prune", "quantize.qat", "budget", "variants")
+"""What begins so may train further, as [train] has it, without epochs of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +96,7 @@ def resolve(options: Options) -> Recipe:
         _quantize(options, base.quantize),
         _budget(options, base.budget),
     )
-    prunes = [prune, *(variant.prune for variant in base.variants)]
-    learners = [quantize, budget, *(variant.quantize for variant in base.variants)]
-    tunes = any(each is not None and each.fine_tune_epochs != 0 for each in prunes)
-    tunes |= any(each is not None and each.qat is not None for each in learners)
+    tunes = _fine_tunes(replace(base, prune=prune, quantize=quantize, budget=budget))
     resolved = replace(
         base,
         models=() if options.model else base.models,
@@ -187,9 +204,8 @@ def _quantize(options: Options, base: Quantize | None) -> Quantize | None:
     details = (options.ranges, options.keep_fp32, options.sensitivity)
     if plan is None:
         if any(each is not None for each in details):
-            raise UsageError(
-                "nothing is quantized that this could be for", where="--ranges, --keep-fp32, --sensitivity"
-            )
+            where = "--ranges, --keep-fp32, --sensitivity"
+            raise UsageError("nothing is quantized that this could be for", where=where)
         return None
     return replace(
         plan,
@@ -221,27 +237,55 @@ def _budget(options: Options, base: Budget | None) -> Budget | None:
 
 
 def overlay(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Return the recipe with keys such as `prune.importance=taylor` set. Raises UsageError with every problem."""
+    """Return the recipe with keys such as `prune.importance=taylor` set. Raises UsageError with every problem.
+
+    A step that the recipe does not have is not begun by a detail of it.
+    """
     if not settings:
         return recipe
     table = codec.unstructure(recipe)
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        *path, last = key.strip().split(".")
-        if not equals or not all((*path, last)):
-            raise UsageError("expected KEY=VALUE, as in prune.importance=taylor", where=f"--set {setting}")
+    pairs = [_pair(setting) for setting in settings]
+    keys = [key for key, _ in pairs]
+    if recipe.train is None and (_fine_tunes(recipe) or any(key.startswith(TUNED) for key in keys)):
+        table["train"] = codec.unstructure(Train(epochs=0))
+    _refuse_details(table, keys)
+    for key, value in pairs:
+        *path, last = key.split(".")
         inner = table
         for name in path:
             if not isinstance(inner.get(name), dict):
                 inner[name] = {}
             inner = inner[name]
-        inner[last] = _value(value.strip())
+        inner[last] = _value(value)
     try:
-        return codec.structure(Recipe, table)
+        found = codec.structure(Recipe, table)
     except codec.InvalidDocumentError as error:
-        raise UsageError(
-            str(error), where="--set", advice="a key of the recipe, as `pack inspect BUNDLE --recipe` shows"
-        ) from None
+        advice = "a key of the recipe, as `pack inspect BUNDLE --recipe` shows"
+        raise UsageError(str(error), where="--set", advice=advice) from None
+    return replace(found, train=None) if found.train == Train(epochs=0) != recipe.train else found
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    key, equals, value = setting.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise UsageError("expected KEY=VALUE, as in prune.importance=taylor", where=f"--set {setting}")
+    return key.strip(), value.strip()
+
+
+def _refuse_details(table: Mapping[str, Json], keys: Sequence[str]) -> None:
+    """Raise UsageError for keys of a step that is absent, and that none of the keys asks for."""
+    for step in STEPS:
+        details = [key for key in keys if key.startswith(f"{step.key}.")]
+        if details and table.get(step.key) is None and not {step.key, *step.asks}.intersection(keys):
+            what = f"there is no [{step.key}] that this could be for"
+            raise UsageError(what, where=f"--set {', '.join(details)}", advice=step.advice)
+
+
+def _fine_tunes(recipe: Recipe) -> bool:
+    """Say whether something is trained after pruning, or with the rounding of int8, as [train] has it."""
+    steps = recipes.ways(recipe)
+    prunes = any(each.prune is not None and each.prune.fine_tune_epochs for each in steps)
+    return prunes or any(each is not None and each.qat for each in (recipe.budget, *(way.quantize for way in steps)))
 
 
 def _value(text: str) -> Json:

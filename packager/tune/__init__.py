@@ -61,9 +61,10 @@ def _of_the_recipe(plan: Recipe, target: Target, wish: Wish) -> Iterator[str]:
     found = searched(plan, target)
     if plan.variants and all(each.precision == "fp32" for each in found):
         names = ",".join(each.name for each in found)
+        smaller = "fp16.onnx" if target.device == "cuda" else "int8.onnx --set quantize.method=static"
         yield (
             f"{names} of a recipe with variants: it is what these are compared with, and no search looks at variants; "
-            f"--candidates {names},int8.onnx --set quantize.method=static"
+            f"--candidates {names},{smaller}"
         )
     int8 = any(each.precision == "int8" for each in found)
     if int8 and plan.quantize is None:

@@ -332,17 +332,18 @@ def test_a_recipe_is_found_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("prune.importance=taylor", replace(Recipe(), prune=Prune(importance="taylor"))),
+        ("prune.amount=0.3", replace(Recipe(), prune=Prune(amount=0.3))),
+        ("prune.method=channels", replace(Recipe(), prune=Prune(method="channels"))),
+        ("prune={importance='taylor'}", replace(Recipe(), prune=Prune(importance="taylor"))),
         ("seed = 3", replace(Recipe(), seed=3)),
         ("title=two words", replace(Recipe(), title="two words")),
         ("title=", Recipe()),
         ("model.name=net.py:Net", replace(Recipe(), model=Model(name="net.py:Net"))),
         ("data.mean=[0.5, 1]", replace(Recipe(), data=Data(mean=(0.5, 1.0)))),
-        ("train.learning_rate=1e-2", replace(Recipe(), train=Train(learning_rate=0.01))),
-        ("quantize.qat.epochs=3", replace(Recipe(), quantize=Quantize(qat=Qat(epochs=3)))),
-        ("quantize.symmetric=true", replace(Recipe(), quantize=Quantize(symmetric=True))),
+        ("train.epochs=3", replace(Recipe(), train=Train(epochs=3))),
+        ("quantize.method=dynamic", replace(Recipe(), quantize=Quantize(method="dynamic"))),
+        ("budget.max_drop=2", replace(Recipe(), budget=Budget(max_drop=2.0))),
         ("candidates=['int8.onnx']", replace(Recipe(), candidates=("int8.onnx",))),
-        ('prune.amounts={"stack1.*" = 0.25}', replace(Recipe(), prune=Prune(amounts={"stack1.*": 0.25}))),
         (
             "variants=[{name = 'qat', artifacts = []}]",
             replace(Recipe(), variants=(Variant(name="qat", artifacts=()),)),
@@ -351,6 +352,75 @@ def test_a_recipe_is_found_by_its_name() -> None:
 )
 def test_any_key_of_a_recipe_can_be_set_as_toml_has_it_or_in_bare_words(setting: str, expected: Recipe) -> None:
     assert overlay(Recipe(), [setting]) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("prune.importance=taylor", Prune(importance="taylor")),
+        ('prune.amounts={"stack1.*" = 0.25}', Prune(amounts={"stack1.*": 0.25})),
+        ("train.learning_rate=1e-2", Train(learning_rate=0.01)),
+        ("quantize.qat.epochs=3", Quantize(qat=Qat(epochs=3))),
+        ("quantize.symmetric=true", Quantize(symmetric=True)),
+        ("budget.qat.epochs=3", Budget(max_drop=1.0, qat=Qat(epochs=3))),
+    ],
+)
+def test_a_detail_of_a_step_that_there_is_is_set(setting: str, expected: Prune | Train | Quantize | Budget) -> None:
+    base = Recipe(train=Train(), prune=Prune(), quantize=Quantize(), budget=Budget(max_drop=1.0))
+    found = overlay(base, [setting])
+    steps = (found.train, found.prune, found.quantize, found.budget)
+    assert [step for step in steps if step not in (base.train, base.prune, base.quantize, base.budget)] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            Options(weights="net.pth", settings=("train.weight_decay=0.1",)),
+            "--set train.weight_decay: there is no [train] that this could be for\n  try: --epochs N",
+        ),
+        (
+            Options(weights="net.pth", settings=("train.weight_decay=0.1", "train.share=0.5")),
+            "--set train.weight_decay, train.share: there is no [train] that this could be for\n  try: --epochs N",
+        ),
+        (
+            Options(model="net.py:Net", settings=("prune.importance=taylor",)),
+            "--set prune.importance: there is no [prune] that this could be for\n  try: --prune X",
+        ),
+        (
+            Options(quantize="none", settings=("quantize.qat.epochs=3",)),
+            "--set quantize.qat.epochs: there is no [quantize] that this could be for\n"
+            "  try: --quantize static, or --set quantize.method=static",
+        ),
+        (
+            Options(settings=("budget.qat.epochs=3",)),
+            "--set budget.qat.epochs: there is no [budget] that this could be for\n  try: --max-drop X",
+        ),
+    ],
+)
+def test_a_detail_of_a_step_that_there_is_not_does_not_begin_it(options: Options, expected: str) -> None:
+    assert refusal(options) == expected
+
+
+def test_a_step_that_the_settings_ask_for_has_their_details() -> None:
+    given = Options(model="net.py:Net", settings=("prune.importance=taylor", "prune.method=channels"))
+    assert resolve(given).prune == Prune(method="channels", importance="taylor")
+    given = Options(weights="net.pth", settings=("train.weight_decay=0.1", "train.epochs=2"))
+    assert resolve(given).train == Train(epochs=2, weight_decay=0.1)
+    given = Options(quantize="none", settings=("quantize.symmetric=true", "quantize.method=static"))
+    assert resolve(given).quantize == Quantize(symmetric=True)
+    given = Options(settings=("budget.qat.epochs=3", "budget.max_drop=1"))
+    assert resolve(given).budget == Budget(max_drop=1.0, qat=Qat(epochs=3))
+
+
+def test_a_detail_of_training_is_for_fine_tuning_where_that_is_all_there_is() -> None:
+    given = Options(weights="net.pth", prune=0.5, settings=("train.weight_decay=0.1",))
+    assert resolve(given).train == Train(epochs=0, weight_decay=0.1)
+    assert resolve(replace(given, settings=("prune.importance=l2",))).train is None
+    for step in ("prune.amount=0.5", "quantize.qat.epochs=1", "budget.max_drop=1"):
+        given = Options(weights="net.pth", settings=("train.weight_decay=0.1", step))
+        assert resolve(given).train == Train(epochs=0, weight_decay=0.1)
+    assert resolve(Options(weights="net.pth", settings=("prune.amount=0.5",))).train is None
 
 
 def test_of_two_settings_the_later_one_holds_and_the_rest_stays() -> None:

@@ -273,6 +273,14 @@ def test_the_way_out_of_a_recipe_with_variants_leads_to_a_search_of_int8() -> No
     assert [each.name for each in tune.searched(plan, target)] == ["int8.onnx"]
 
 
+def test_a_recipe_with_variants_is_searched_in_half_precision_on_a_gpu() -> None:
+    cuda, wish = targets.load("cuda"), Wish(objective="size")
+    (told,) = tune.impossible(resolve(Options(recipe="resnet18-cifar10")), cuda, wish, device.facts())
+    assert told.endswith("no search looks at variants; --candidates fp32.onnx,fp16.onnx")
+    plan = resolve(Options(recipe="resnet18-cifar10", candidates=("fp32.onnx", "fp16.onnx")))
+    assert tune.impossible(plan, cuda, wish, device.facts()) == []
+
+
 def test_fp32_by_name_is_searched_alone() -> None:
     target, plan = targets.load("x86"), resolve(Options(candidates=("fp32.onnx",)))
     assert tune.impossible(plan, target, Wish(objective="macs"), device.facts()) == []

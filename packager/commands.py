@@ -12,17 +12,18 @@ import models
 import targets
 from packager import candidates, compatibility, data, options, recipe, results, writer
 from packager import tune as tuning
+from packager.bundle_page import bundle_page
 from packager.cache import Cache, default_folder
 from packager.options import Options
 from packager.recipe import Recipe
 from packager.tune import Objective, Wish
 from runner import atomic, codec, device
-from runner.bundle import Bundle, open_bundle
+from runner.bundle import open_bundle
 from runner.errors import StepError, UsageError
 from runner.manifest import Target
 from runner.progress import Progress
-from runner.render import report_page, units
-from runner.render.page import Block, Page, Table, Title, as_text
+from runner.render import report_page
+from runner.render.page import Page, Table, as_text
 from runner.report import Report
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def tune(request: TuneRequest, progress: Progress) -> Tuned:
         timeout_s=request.timeout_s,
     )
     problems = [
-        *compatibility.impossible(plan, (target,)),
+        *compatibility.impossible(replace(plan, budget=None), (target,)),
         *tuning.impossible(plan, target, wish, device.facts()),
     ]
     if problems:
@@ -217,7 +218,7 @@ def inspect(path: Path, *, as_recipe: bool, as_json: bool) -> str:
     if as_json:
         return codec.write_json(bundle.manifest, indent=2)
     report = bundle.host_report()
-    return as_text((*_bundle_page(bundle), *(report_page(report) if report else ())))
+    return as_text((*bundle_page(bundle), *(report_page(report) if report else ())))
 
 
 def _each_model(plan: Recipe) -> tuple[Recipe, ...]:
@@ -280,30 +281,3 @@ def _cache(progress: Progress, *, keep: bool) -> Iterator[Cache]:
 
 def _listing(head: str, rows: Mapping[str, str]) -> str:
     return as_text((Table(columns=(head, ""), rows=tuple(rows.items()), left=2),))
-
-
-def _bundle_page(bundle: Bundle) -> Page:
-    manifest, made = bundle.manifest, bundle.manifest.provenance
-    shape = manifest.preprocess
-    versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
-    commit = f", commit {made.git_commit[:12]}{' with changes' if made.git_dirty else ''}" if made.git_commit else ""
-    rows = (
-        ("bundle", bundle.id),
-        ("target", f"{manifest.target.name}: {manifest.target.description}"),
-        ("classes", f"{len(manifest.classes)}: {', '.join(manifest.classes[:10])}"),
-        ("samples", f"{manifest.samples} of {shape.channels} x {shape.height} x {shape.width}"),
-        ("resized", shape.resize),
-        ("normalised", f"x * {shape.scale:.6g}, mean {shape.mean}, std {shape.std}"),
-        ("made by", f"edgepack {made.edgepack}{commit}, Python {made.python} on {made.platform}"),
-        ("with", versions),
-    )
-    artifacts = tuple(
-        (each.name, each.path, f"{bundle.ranges[each.path].size_bytes:,}", each.engine or units.NONE)
-        for each in manifest.artifacts
-    )
-    blocks: list[Block] = [
-        Title(text=manifest.name),
-        Table(columns=("", ""), rows=rows, left=2),
-        Table(columns=("artifact", "entry", "bytes", "engine"), rows=artifacts, left=2),
-    ]
-    return tuple(blocks)

@@ -21,7 +21,18 @@ import packager
 from runner import codec, manifest
 from runner.errors import StepError
 
-LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "torchao", "torch-pruning", "executorch", "numpy", "pillow")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "torchao",
+    "torch-pruning",
+    "executorch",
+    "numpy",
+    "pillow",
+)
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

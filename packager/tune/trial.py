@@ -69,7 +69,14 @@ def judged(plan: Plan, court: Court, others: Sequence[Finding]) -> Finding:
         workshop = Workshop(network=left, teacher=trained, quantize=plan.quantize, bench=bench)
         built = artifacts.build(candidate(plan.artifact), workshop, court.target)
         given = _answers(built, court)
-        check(built.artifact.name, built.artifact.precision, given, reference, court.questions.labels)
+        check(
+            built.artifact.name,
+            built.artifact.precision,
+            given,
+            reference,
+            court.questions.labels,
+            trained=bool(built.epochs),
+        )
         time = _latency(built, court) if court.wish.objective == "latency" else None
     return Finding(
         plan=plan,

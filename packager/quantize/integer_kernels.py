@@ -131,7 +131,8 @@ def _is_over_pixels(mean: onnx.NodeProto, graph: Graph) -> bool:
 def _is_cut_off_anyway(node: onnx.NodeProto, graph: Graph) -> bool:
     """Say whether a ReLU or ReLU6 leaves alone all that the rounding behind it can stand for."""
     bounds = [_constant(name, graph) for name in node.input[1:]] if node.op_type == "Clip" else [np.zeros(())]
-    if any(bound is None for bound in bounds) or not graph.readers[node.output[0]]:
+    is_answer = node.output[0] in {value.name for value in graph.graph.output}
+    if any(bound is None for bound in bounds) or not graph.readers[node.output[0]] or is_answer:
         return False
     lowest, highest, *_ = (*(float(bound) for bound in bounds if bound is not None), np.inf, np.inf)
     for reader in graph.readers[node.output[0]]:

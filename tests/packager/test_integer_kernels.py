@@ -131,6 +131,15 @@ def test_a_relu_goes_where_the_rounding_behind_it_has_no_negative_values() -> No
     assert operators(with_)["Relu"] == 1
 
 
+def test_a_relu_that_is_an_answer_stays() -> None:
+    model = network()
+    model.graph.output.append(helper.make_tensor_value_info("active", TensorProto.FLOAT, ["batch", 3, 6, 6]))
+    content = for_integer_kernels(model.SerializeToString())
+
+    assert operators(content)["Relu"] == 1
+    assert np.abs(answers(content)).max() > 10 * SCALE
+
+
 @pytest.mark.parametrize(("highest", "left"), [(255 * SCALE, 0), (13.0, 0), (6.0, 1)])
 def test_a_clip_goes_where_the_rounding_behind_it_reaches_no_further(highest: float, left: int) -> None:
     before = network(clip=(0.0, highest)).SerializeToString()

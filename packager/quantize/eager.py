@@ -57,12 +57,12 @@ def _traced(module: nn.Module) -> GraphModule:
 def _choose(network: GraphModule, order: Order) -> None:
     """Mark what is to become int8, each with what observes it. Raises StepError where nothing is."""
     weight = default_per_channel_weight_observer if order.per_channel else default_weight_observer
-    ceilings = _ceilings(network)
+    ceilings, quant_max = _ceilings(network), observer.largest(order, network)
     chosen = quantized(network, order.stays_fp32)
     if not chosen:
         raise StepError("the network has no layer that eager mode quantizes", advice=INSTEAD)
     for module in chosen:
-        activation = observer.activations(order, ceilings.get(module, torch.inf))
+        activation = observer.activations(order, quant_max, ceilings.get(module, torch.inf))
         module.qconfig = QConfig(activation=activation, weight=weight)  # where torch looks for it
 
 

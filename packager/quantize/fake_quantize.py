@@ -12,7 +12,6 @@ from torch.ao.quantization.observer import (
 )
 
 from packager.quantize import Order
-from packager.quantize.observer import largest
 
 Rounding = Callable[[], nn.Module]
 """Makes what is put behind a layer, or on its weights."""
@@ -60,10 +59,10 @@ class RoundedProbabilities(FixedQParamsFakeQuantize):  # type: ignore[misc]  # a
         return rounded
 
 
-def activations(order: Order) -> Rounding:
-    """Return what rounds activations for the order's engine."""
+def activations(order: Order, quant_max: int) -> Rounding:
+    """Return what rounds activations to integers up to `quant_max`."""
     scheme = torch.per_tensor_symmetric if order.plan.symmetric else torch.per_tensor_affine
-    made: Rounding = RoundedActivations.with_args(quant_max=largest(order), qscheme=scheme)
+    made: Rounding = RoundedActivations.with_args(quant_max=quant_max, qscheme=scheme)
     return made
 
 

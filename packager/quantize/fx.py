@@ -4,8 +4,9 @@ PyTorch has deprecated this road for torchao's PT2E. It is kept because only its
 which run bit for bit alike on x86 and ARM with the engine qnnpack.
 """
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -30,11 +31,14 @@ def quantize(module: nn.Module, order: Order) -> nn.Module:
     with quiet(), torch.no_grad():
         default = get_default_qconfig_mapping(str(order.target.engine))
         weight = default_per_channel_weight_observer if order.per_channel else default_weight_observer
-        mapping = _mapping(default, QConfig(activation=observer.activations(order), weight=weight))
+        mapping = _mapping(
+            default, QConfig(activation=observer.activations(order, observer.largest(order, module)), weight=weight)
+        )
         _keep_fp32(mapping, module, order)
         example = observer.sample(order)
         observed = attempt(module, lambda network: prepare_fx(copy.deepcopy(network), mapping, example))
-        observer.calibrate(observed, order)
+        with _refused():
+            observer.calibrate(observed, order)
         return _converted(observed)
 
 
@@ -43,7 +47,8 @@ def prepare(module: nn.Module, order: Order) -> nn.Module:
     use_engine(order.target)
     with quiet(), torch.no_grad():
         default = get_default_qat_qconfig_mapping(str(order.target.engine))
-        ours = QConfig(activation=fake_quantize.activations(order), weight=fake_quantize.weights(order))
+        activation = fake_quantize.activations(order, observer.largest(order, module))
+        ours = QConfig(activation=activation, weight=fake_quantize.weights(order))
         mapping = _in_float32(_mapping(default, ours))
         _keep_fp32(mapping, module, order)
         example = observer.sample(order)
@@ -68,6 +73,21 @@ def attempt(module: nn.Module, prepare: Callable[[nn.Module], nn.Module]) -> nn.
         message = str(error).strip().splitlines()
         what = f"the network cannot be quantized, in {layer}: {type(error).__name__}: {message[0] if message else ''}"
         raise StepError(what, advice=f"{ADVICE}, or pack with --quantize none") from error
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Say of whatever torch raises, where no layer can be named, that it cannot quantize the network."""
+    try:
+        yield
+    except StepError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        what = f"the network cannot be quantized: {type(error).__name__}: {lines[0] if lines else ''}"
+        raise StepError(
+            what, advice="leave the layer in fp32, with --keep-fp32, or pack with --quantize none"
+        ) from error
 
 
 def _mapping(default: QConfigMapping, ours: QConfig) -> QConfigMapping:
@@ -107,7 +127,8 @@ def _leaves_train(module: nn.Module) -> nn.Module:
 
 
 def _converted(observed: nn.Module) -> nn.Module:
-    converted: GraphModule = convert_fx(observed)
+    with _refused():
+        converted: GraphModule = convert_fx(observed)
     mean_keeps_rank(converted)
     return converted
 

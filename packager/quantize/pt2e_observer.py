@@ -43,7 +43,7 @@ class RangeObserver(UniformQuantizationObserverBase):  # type: ignore[misc]  # t
         is_dynamic: bool = False,
     ) -> None:
         super().__init__(dtype, qscheme, quant_min=quant_min, quant_max=quant_max, is_dynamic=is_dynamic)
-        self.estimator = RangeEstimator(plan.ranges, percentile=plan.percentile)
+        self.estimator = RangeEstimator(plan.ranges, percentile=plan.percentile, levels=quant_max - quant_min + 1)
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the activations as they are."""

@@ -1,4 +1,4 @@
-"""From the values that a tensor took on the calibration samples to the range that eight bits shall span.
+"""From the values that a tensor took on the calibration samples to the range that its integers shall span.
 
 Whatever the number of samples, a tensor costs two numbers, or a histogram of 2048 bins.
 """
@@ -14,7 +14,6 @@ from packager import recipe
 from runner.errors import StepError
 
 BINS = 2048
-LEVELS = 256
 AVERAGING_CONSTANT = 0.01
 """Of torch's MovingAverageMinMaxObserver."""
 CANDIDATE_STEP = 8
@@ -28,14 +27,15 @@ Counts = NDArray[np.float64]
 
 
 class RangeEstimator:
-    """Chooses one tensor's range.
+    """Chooses one tensor's range, for so many levels, of which the methods mse and entropy make a difference.
 
     Every sample is to be seen `passes` times, with `end_pass` after each time.
     """
 
-    def __init__(self, method: recipe.Ranges, percentile: float = 99.99) -> None:
+    def __init__(self, method: recipe.Ranges, percentile: float = 99.99, levels: int = 256) -> None:
         self.method = method
         self.percentile = percentile
+        self.levels = levels
         self._low = math.inf
         self._high = -math.inf
         self._histogram: _Histogram | None = None
@@ -69,8 +69,8 @@ class RangeEstimator:
         if self.method == "percentile":
             return _percentile(self._histogram, self.percentile / 100)
         if self.method == "entropy":
-            return _entropy(self._histogram)
-        return _least_squares(self._histogram)
+            return _entropy(self._histogram, self.levels)
+        return _least_squares(self._histogram, self.levels)
 
     def _see_ends(self, values: torch.Tensor) -> None:
         low, high = (end.item() for end in torch.aminmax(values))
@@ -149,8 +149,8 @@ def _within(count: float, reached: Counts, bin_: int) -> float:
     return float((count - reached[bin_]) / (reached[bin_ + 1] - reached[bin_]))
 
 
-def _entropy(histogram: _Histogram) -> tuple[float, float]:
-    """Return the range around zero whose 256 levels say most of how the values are distributed.
+def _entropy(histogram: _Histogram, levels: int) -> tuple[float, float]:
+    """Return the range around zero whose levels say most of how the values are distributed.
 
     The least Kullback-Leibler divergence, after S. Migacz, "8-bit Inference with TensorRT" (GTC 2017), with empty bins
     smoothed as in MXNet's `_get_optimal_threshold`. What is exactly zero does not count: zero has a level of its own,
@@ -161,16 +161,16 @@ def _entropy(histogram: _Histogram) -> tuple[float, float]:
     widest = max(zero, BINS - zero)
     for reach in range(widest, 0, -CANDIDATE_STEP):
         start, stop = max(0, zero - reach), min(BINS, zero + reach)
-        if stop - start < LEVELS:
+        if stop - start < levels:
             break
-        divergence = _divergence(counts, start, stop)
+        divergence = _divergence(counts, start, stop, levels)
         if divergence < least:
             best, least = (start, stop), divergence
     return min(histogram.at(best[0]), 0.0), max(histogram.at(best[1]), 0.0)
 
 
-def _divergence(counts: Counts, start: int, stop: int) -> float:
-    """Return the divergence of the values, clipped to some bins, from the same in 256 levels."""
+def _divergence(counts: Counts, start: int, stop: int, levels: int) -> float:
+    """Return the divergence of the values, clipped to some bins, from the same in so many levels."""
     inside = counts[start:stop]
     clipped = inside.copy()
     clipped[0] += counts[:start].sum()
@@ -179,8 +179,8 @@ def _divergence(counts: Counts, start: int, stop: int) -> float:
     if not inside.any():
         return math.inf
     size = stop - start
-    edges = np.arange(LEVELS) * size // LEVELS
-    level = np.repeat(np.arange(LEVELS), np.diff(edges, append=size))
+    edges = np.arange(levels) * size // levels
+    level = np.repeat(np.arange(levels), np.diff(edges, append=size))
     occupied = np.add.reduceat(filled.astype(np.float64), edges)
     mean = np.add.reduceat(inside, edges) / np.maximum(occupied, 1)
     quantized = np.where(filled, mean[level], 0.0)
@@ -193,8 +193,8 @@ def _smooth(distribution: Counts) -> Counts:
     return np.asarray(smoothed / smoothed.sum())
 
 
-def _least_squares(histogram: _Histogram) -> tuple[float, float]:
-    """Return the range that an affine 8-bit quantization is expected to err least with, by the mean square.
+def _least_squares(histogram: _Histogram, levels: int) -> tuple[float, float]:
+    """Return the range that an affine quantization is expected to err least with, by the mean square.
 
     A value inside errs by step^2 / 12, being anywhere between two levels; one outside by its distance to the end. Each
     pair of edges with zero between them is tried, in units of a bin.
@@ -205,7 +205,7 @@ def _least_squares(histogram: _Histogram) -> tuple[float, float]:
     reached = np.concatenate([[0.0], np.cumsum(counts)])
     first = np.arange(zero + 1) if histogram.low < 0 else np.array([0])
     last = np.arange(zero + 1, BINS + 1) if histogram.high > 0 else np.array([BINS])
-    step = (last[None, :] - first[:, None]) / (LEVELS - 1)
+    step = (last[None, :] - first[:, None]) / (levels - 1)
     rounding = (reached[last][None, :] - reached[first][:, None]) * step**2 / 12
     error = below[first][:, None] + above[last][None, :] + rounding
     i, j = np.unravel_index(int(error.argmin()), error.shape)

@@ -88,6 +88,21 @@ def test_shortcuts_reused_layers_and_single_pixels_are_borne(
     assert snr_db(module, exported(module, target, calibration), target, few_splits, tmp_path) >= 20
 
 
+@pytest.mark.parametrize("target", TARGETS, ids=NAMES)
+def test_depthwise_kernels_do_not_saturate(target: Target, calibration: Calibration, few_splits: Splits) -> None:
+    torch.manual_seed(0)
+    depthwise = nn.Conv2d(128, 128, 3, groups=128)
+    nn.init.uniform_(depthwise.weight, 0.9, 1)  # neighbours that are both large, and add up
+    pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 4))
+    module = nn.Sequential(nn.Conv2d(1, 128, 3), nn.ReLU(), depthwise, *pooled).eval()
+    quantized = fx.quantize(module, order(target, calibration))
+
+    found, expected = (
+        logits(each, few_splits.evaluation, few_splits.preprocess).numpy() for each in (quantized, module)
+    )
+    assert compare(found, expected).snr_db >= 20
+
+
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
 def test_the_scales_of_weights_follow_the_target(
@@ -221,6 +236,15 @@ def test_a_layer_that_cannot_be_traced_is_named(target: Target, calibration: Cal
         "TraceError: symbolically traced variables cannot be used as inputs to control flow\n"
         "  try: leave data-dependent `if`, loops over tensors and print out of forward(), or pack with --quantize none"
     )
+
+
+def test_a_network_that_fails_on_the_calibration_samples_is_told(calibration: Calibration) -> None:
+    with pytest.raises(StepError) as caught:
+        fx.quantize(modules.FixedBatch().eval(), order(TARGETS[0], calibration))
+
+    what, advice = str(caught.value).splitlines()
+    assert what.startswith("the network cannot be quantized: RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+    assert advice == "  try: leave the layer in fp32, with --keep-fp32, or pack with --quantize none"
 
 
 def test_an_engine_that_this_torch_has_not_is_told_with_those_that_it_has(

@@ -17,7 +17,6 @@ from packager.quantize.torchao_pt2e import (
     X86Annotation,
     X86InductorQuantizer,
 )
-from runner.errors import StepError
 
 aten = torch.ops.aten
 ACTIVATIONS = (aten.relu.default, aten.hardtanh.default, aten.relu6.default)
@@ -28,25 +27,24 @@ XNNPACK = "executorch.backends.xnnpack.quantizer.xnnpack_quantizer"
 
 
 def quantizer(order: Order, kept: frozenset[str], *, qat: bool) -> Quantizer:
-    """Return torchao's quantizer for the order's machine; `kept` layers stay in fp32.
+    """Return a quantizer for the order's machine; `kept` layers stay in fp32.
 
-    Raises StepError where ExecuTorch is needed and absent.
+    For ARM it is ExecuTorch's for XNNPACK where that is installed, and else the one for x86, with the types of the
+    target: ONNX Runtime has the same integer operators on both.
     """
     settings = config(order, qat=qat)
     if order.target.machine == "x86_64":
-        return X86Quantizer(settings, kept)
+        return IntegerQuantizer(settings, kept)
     try:
         xnnpack = importlib.import_module(XNNPACK)  # an extra, and large
-    except ImportError as error:
-        what = f"PT2E for ARM needs the XNNPACK quantizer of ExecuTorch: {error}"
-        advice = "pip install 'edgepack[xnnpack]', or onnx = \"onnxruntime\" without QAT"
-        raise StepError(what, where=order.target.name, advice=advice) from None
+    except ImportError:
+        return IntegerQuantizer(settings, kept)
     made: Quantizer = xnnpack.XNNPACKQuantizer().set_global(settings)
     made.set_filter_function(lambda node: kept.isdisjoint(layers(node)))
     return made
 
 
-class X86Quantizer(X86InductorQuantizer):  # type: ignore[misc]  # torchao ships no types
+class IntegerQuantizer(X86InductorQuantizer):  # type: ignore[misc]  # torchao ships no types
     """torchao's for x86, which leaves to Inductor what ONNX Runtime must be told.
 
     An integer convolution of ONNX Runtime returns integers, and so does an addition. torchao's quantizer adds to a

@@ -18,8 +18,8 @@ from packager.quantize import Order
 from packager.quantize.calibration import Calibration
 from runner.manifest import Candidate, Format, Precision, Target
 
-Integers = Literal["torch", "onnxruntime"]
-"""Whose rule turns weights into integers: the two divide a range by other numbers of steps."""
+Integers = Literal["torch", "pt2e", "onnxruntime"]
+"""Whose rule turns weights into integers: they divide a range by other numbers of steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -47,25 +47,37 @@ class Workshop:
         )
         return Order(target=target, plan=self.quantize or recipe.Quantize(), calibration=calibration)
 
-    def adjusted(self, order: Order, integers: Integers) -> nn.Module:
-        """Return the network in fp32 as quantization with these integers shall find it. Raises StepError."""
+    def adjusted(self, order: Order, integers: Integers | None) -> nn.Module:
+        """Return the network in fp32 as quantization with these integers shall find it. Raises StepError.
+
+        Biases are corrected for static int8 only; `integers` is None for all else, in which layers round otherwise
+        or not at all.
+        """
         module, plan = self.network.module, order.plan
         if plan.equalize:
             from packager.quantize import equalization  # noqa: PLC0415 - torch.fx takes its time
 
             module = equalization.equalized(module, torch.from_numpy(next(order.calibration.batches("equalize"))))
         # What is trained with the rounding in it learns the shift by itself.
-        if plan.correct_bias and plan.qat is None:
+        if plan.correct_bias and plan.qat is None and integers is not None:
             from packager.quantize import bias_correction  # noqa: PLC0415 - as above
 
             module = bias_correction.corrected(
                 module,
                 order.calibration.batches("correct biases"),
                 per_channel=order.per_channel,
-                steps=bias_correction.TORCH if integers == "torch" else bias_correction.ONNX_RUNTIME,
+                steps=_steps(integers, reduced=order.target.reduce_range),
                 stays_fp32=order.stays_fp32,
             )
         return module
+
+
+def _steps(integers: Integers, *, reduced: bool) -> float:
+    from packager.quantize import bias_correction  # noqa: PLC0415 - torch.fx takes its time
+
+    if integers == "onnxruntime":
+        return bias_correction.REDUCED_ONNX_RUNTIME if reduced else bias_correction.ONNX_RUNTIME
+    return bias_correction.REDUCED_PT2E if reduced and integers == "pt2e" else bias_correction.TORCH
 
 
 Road = Callable[[Workshop, Target], Exported]
@@ -97,16 +109,17 @@ def _int8_onnx(workshop: Workshop, target: Target) -> Exported:
         return _pt2e_onnx(workshop, order)
     from packager.quantize import onnx_dynamic, onnx_static  # noqa: PLC0415 - heavy
 
-    fp32 = float_onnx(workshop, order)
-    if order.plan.method == "dynamic":
+    dynamic = order.plan.method == "dynamic"
+    fp32 = float_onnx(workshop, order, None if dynamic else "onnxruntime")
+    if dynamic:
         return replace(fp32, content=onnx_dynamic.quantize(fp32.content, order))
     return replace(fp32, content=onnx_static.quantize(fp32.content, order, dynamic_batch=fp32.dynamic_batch))
 
 
-def float_onnx(workshop: Workshop, order: Order) -> Exported:
+def float_onnx(workshop: Workshop, order: Order, integers: Integers | None = "onnxruntime") -> Exported:
     """Return the ONNX file that is quantized: in fp32, equalized and corrected where the recipe has it so."""
-    if order.plan.equalize or order.plan.correct_bias:
-        return onnx_export(workshop.adjusted(order, "onnxruntime"), workshop.bench)
+    if order.plan.equalize or (order.plan.correct_bias and integers is not None):
+        return onnx_export(workshop.adjusted(order, integers), workshop.bench)
     return fp32_onnx(workshop, order.target)
 
 
@@ -114,7 +127,7 @@ def _pt2e_onnx(workshop: Workshop, order: Order) -> Exported:
     from packager.quantize import pt2e  # noqa: PLC0415 - heavy
 
     opset = workshop.bench.recipe.export.opset
-    module = workshop.adjusted(order, "torch")
+    module = workshop.adjusted(order, "pt2e")
     if order.plan.qat is None:
         return pt2e.to_onnx(pt2e.quantize(module, order), workshop.bench.example, opset)
     learned = qat.learned(pt2e, module, order, _school(workshop, "pt2e"))
@@ -126,7 +139,7 @@ def _weights_onnx(bits: int) -> Road:
         from packager.quantize import onnx_weight_only  # noqa: PLC0415 - heavy
 
         order = workshop.order(target)
-        fp32 = float_onnx(workshop, order)
+        fp32 = float_onnx(workshop, order, None)
         return replace(fp32, content=onnx_weight_only.quantize(fp32.content, order, bits))
 
     return road
@@ -144,7 +157,7 @@ def _int8_torchscript(workshop: Workshop, target: Target) -> Exported:
     from packager.quantize import eager, fx, torch_dynamic  # noqa: PLC0415 - deprecated, and loaded by nobody else
 
     order = workshop.order(target)
-    module = workshop.adjusted(order, "torch")
+    module = workshop.adjusted(order, None if order.plan.method == "dynamic" else "torch")
     if order.plan.qat is not None:
         learned = qat.learned(fx, module, order, _school(workshop, "fx"))
         return replace(_torchscript(learned.module, workshop), epochs=learned.epochs)

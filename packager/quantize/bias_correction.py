@@ -5,6 +5,7 @@ Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias 
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from itertools import chain
 
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from packager.quantize.folding import LAYERS, Layer, folded, own_layers
 
-SMALLEST, LARGEST = -128, 127
 ONNX_RUNTIME, TORCH = 127.0, 127.5
 """Steps between zero and the largest weight: ONNX Runtime's and torch's scales of int8 differ by half a step."""
+REDUCED_ONNX_RUNTIME, REDUCED_PT2E = 64.0, 63.5
+"""The same, for a target that reduces the range of weights; torch's other roads take that of activations."""
 
 
 class Shift:
@@ -78,7 +80,7 @@ def _rounded(weight: Tensor, steps: float, *, per_channel: bool) -> Tensor:
     """Return the weight as symmetric int8 has it, with one scale per output channel or one in all."""
     largest = weight.abs().amax(tuple(range(1, weight.dim())), keepdim=True) if per_channel else weight.abs().amax()
     scale = (largest / steps).clamp_min(torch.finfo(weight.dtype).tiny)
-    return (weight / scale).round().clamp(SMALLEST, LARGEST) * scale
+    return (weight / scale).round().clamp(-math.ceil(steps), math.floor(steps)) * scale
 
 
 def _channel_means(layer: nn.Module, output: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from packager import recipe
 from packager.data import Splits
 from packager.export import onnx as onnx_export
 from packager.quantize import Order, fx, onnx_static
-from packager.quantize.bias_correction import TORCH, corrected
+from packager.quantize.bias_correction import REDUCED_ONNX_RUNTIME, TORCH, corrected
 from packager.quantize.calibration import Calibration
 from packager.quantize.equalization import equalized
 from packager.quantize.folding import folded
@@ -88,6 +88,15 @@ def test_a_linear_layer_gets_what_the_mean_input_makes_of_the_rounding() -> None
     assert parameters(per_tensor)["0.bias"].tolist() == pytest.approx([1 + 5 * 0.4, 2 - 2 * 0.2 - 5 * 0.3], abs=1e-4)
     assert parameters(per_channel)["0.bias"].tolist() == pytest.approx([1 + 5 * 0.4, 2 - 5 * 0.1], abs=1e-4)
     assert torch.equal(parameters(per_tensor)["0.weight"], parameters(module)["0.weight"])
+
+
+def test_a_reduced_range_has_half_as_many_steps() -> None:
+    module = nn.Sequential(nn.Linear(2, 1)).eval()
+    module.load_state_dict({"0.weight": torch.tensor([[64.0, 1.4]]), "0.bias": torch.tensor([1.0])})
+    found = corrected(module, [np.array([[2, 5]], np.float32)], per_channel=False, steps=REDUCED_ONNX_RUNTIME)
+
+    # Rounded to 64 and 1, where 127 steps would have 127 and 3, of 0.504 each.
+    assert parameters(found)["0.bias"].tolist() == pytest.approx([1 + 5 * 0.4], abs=1e-4)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])

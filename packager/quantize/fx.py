@@ -4,9 +4,8 @@ PyTorch has deprecated this road for torchao's PT2E. It is kept because only its
 which run bit for bit alike on x86 and ARM with the engine qnnpack.
 """
 
-import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -21,8 +20,12 @@ from packager.failing_layer import ADVICE, failing_layer
 from packager.quantize import Order, fake_quantize, observer
 from packager.quantize.engine import use_engine
 from packager.quantize.keep_fp32 import kept
+from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner.errors import StepError
+
+CANNOT = "the network cannot be quantized"
+WAY_OUT = "leave the layer in fp32, with --keep-fp32, or pack with --quantize none"
 
 
 def quantize(module: nn.Module, order: Order) -> nn.Module:
@@ -37,7 +40,7 @@ def quantize(module: nn.Module, order: Order) -> nn.Module:
         _keep_fp32(mapping, module, order)
         example = observer.sample(order)
         observed = attempt(module, lambda network: prepare_fx(copy.deepcopy(network), mapping, example))
-        with _refused():
+        with refused(CANNOT, WAY_OUT):
             observer.calibrate(observed, order)
         return _converted(observed)
 
@@ -73,21 +76,6 @@ def attempt(module: nn.Module, prepare: Callable[[nn.Module], nn.Module]) -> nn.
         message = str(error).strip().splitlines()
         what = f"the network cannot be quantized, in {layer}: {type(error).__name__}: {message[0] if message else ''}"
         raise StepError(what, advice=f"{ADVICE}, or pack with --quantize none") from error
-
-
-@contextlib.contextmanager
-def _refused() -> Iterator[None]:
-    """Say of whatever torch raises, where no layer can be named, that it cannot quantize the network."""
-    try:
-        yield
-    except StepError:
-        raise
-    except Exception as error:
-        lines = str(error).strip().splitlines()
-        what = f"the network cannot be quantized: {type(error).__name__}: {lines[0] if lines else ''}"
-        raise StepError(
-            what, advice="leave the layer in fp32, with --keep-fp32, or pack with --quantize none"
-        ) from error
 
 
 def _mapping(default: QConfigMapping, ours: QConfig) -> QConfigMapping:
@@ -127,7 +115,7 @@ def _leaves_train(module: nn.Module) -> nn.Module:
 
 
 def _converted(observed: nn.Module) -> nn.Module:
-    with _refused():
+    with refused(CANNOT, WAY_OUT):
         converted: GraphModule = convert_fx(observed)
     mean_keeps_rank(converted)
     return converted

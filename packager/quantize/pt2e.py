@@ -3,9 +3,7 @@
 It is what PyTorch has in the place of FX graph mode, and how quantization-aware training reaches ONNX.
 """
 
-import contextlib
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -17,9 +15,12 @@ from packager.quantize.integer_kernels import for_integer_kernels
 from packager.quantize.keep_fp32 import kept
 from packager.quantize.pt2e_graph import ExportedNetwork, exported, without_dropout
 from packager.quantize.pt2e_quantizer import quantizer
+from packager.quantize.refused import refused
 from packager.quantize.torchao_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
 from packager.quiet import quiet
-from runner.errors import StepError
+
+CANNOT = "torchao cannot quantize the network"
+WAY_OUT = 'leave the layer in fp32, with --keep-fp32, or onnx = "onnxruntime" without QAT'
 
 
 def quantize(module: nn.Module, order: Order) -> nn.Module:
@@ -28,11 +29,11 @@ def quantize(module: nn.Module, order: Order) -> nn.Module:
     with quiet(), torch.no_grad():
         graph = exported(copy.deepcopy(module).eval(), _example(order))
         without_dropout(graph)
-        with _refused():
+        with refused(CANNOT, WAY_OUT):
             observed = prepare_pt2e(graph, chosen)
     with torch.no_grad():
         pt2e_observer.calibrate(observed, order)
-    with quiet(), torch.no_grad(), _refused():
+    with quiet(), torch.no_grad(), refused(CANNOT, WAY_OUT):
         pt2e_norms.hide(observed)
         return ExportedNetwork(convert_pt2e(observed))
 
@@ -42,7 +43,7 @@ def prepare(module: nn.Module, order: Order) -> nn.Module:
     chosen = quantizer(order, frozenset(kept(module, order)), qat=True)
     with quiet(), torch.no_grad():
         graph = exported(copy.deepcopy(module).eval(), _example(order))
-        with _refused():
+        with refused(CANNOT, WAY_OUT):
             graph = prepare_qat_pt2e(graph, pt2e_norms.WithNorms(chosen))
         prepared = ExportedNetwork(graph)
         pt2e_observer.start(prepared, torch.from_numpy(next(order.calibration.batches("observe"))))
@@ -53,7 +54,7 @@ def convert(prepared: nn.Module, order: Order) -> nn.Module:
     """Return the int8 network that a trained copy has become."""
     trained = copy.deepcopy(prepared).eval()
     assert isinstance(trained, ExportedNetwork)
-    with quiet(), torch.no_grad(), _refused():
+    with quiet(), torch.no_grad(), refused(CANNOT, WAY_OUT):
         trained(_example(order))  # weights may have been loaded since their ranges were seen
         pt2e_norms.fold(trained.network)
         converted = convert_pt2e(trained.network)
@@ -70,17 +71,3 @@ def to_onnx(converted: nn.Module, example: Tensor, opset: int) -> Exported:
 
 def _example(order: Order) -> Tensor:
     return torch.from_numpy(order.calibration.example())
-
-
-@contextlib.contextmanager
-def _refused() -> Iterator[None]:
-    """Say of whatever torchao raises that it cannot quantize the network."""
-    try:
-        yield
-    except StepError:
-        raise
-    except Exception as error:
-        lines = str(error).strip().splitlines()
-        what = f"torchao cannot quantize the network: {type(error).__name__}: {lines[0] if lines else ''}"
-        advice = 'leave the layer in fp32, with --keep-fp32, or onnx = "onnxruntime" without QAT'
-        raise StepError(what, advice=advice) from error

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from packager.options import Options, overlay, resolve
+from packager.options import Options, resolve
+from packager.overlay import overlay
 from packager.recipe import (
     Budget,
     Data,

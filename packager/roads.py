@@ -104,7 +104,13 @@ def _fp16_onnx(workshop: Workshop, _: Target) -> Exported:
 
 
 def _int8_onnx(workshop: Workshop, target: Target) -> Exported:
-    order = workshop.order(target)
+    from packager.export import onnx_compact  # noqa: PLC0415 - heavy
+
+    made = _integer_onnx(workshop, workshop.order(target))
+    return replace(made, content=onnx_compact.compact(made.content))
+
+
+def _integer_onnx(workshop: Workshop, order: Order) -> Exported:
     if order.plan.qat is not None or order.plan.onnx == "pt2e":
         return _pt2e_onnx(workshop, order)
     from packager.quantize import onnx_dynamic, onnx_static  # noqa: PLC0415 - heavy

@@ -1,6 +1,7 @@
 """From a model to the networks that are packed: trained, pruned, or as it came."""
 
 import copy
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from packager.distillation import Teacher
 from packager.journal import Journal
 from packager.model import LoadedModel
 from packager.onnx_model import OnnxModel
-from packager.prune import Evidence, Pruned
+from packager.prune import Evidence, Pruned, Stage
 from packager.prune.schedule import stages
 from packager.prune.techniques import technique
 from packager.quantize.calibration import STRIDE
@@ -85,8 +86,7 @@ def trained(loaded: LoadedModel, bench: Workbench) -> Network:
 def pruned(network: Network, plan: Prune, bench: Workbench) -> Network:
     """Return what a plan leaves of a trained network, after the fine-tuning that follows each of its stages."""
     teacher = Teacher(module=network.module, weight=plan.distil) if plan.distil else None
-    evidence = Evidence(example=bench.example, batches=lambda: _labelled(bench.splits), seed=bench.recipe.seed)
-    prune, steps, epochs = technique(plan.method), stages(plan), list[Epoch]()
+    prune, steps, epochs, evidence = technique(plan.method), stages(plan), list[Epoch](), _evidence(bench)
     with bench.journal.step("prune") as step:
         step.cached = True
         for number, stage in enumerate(steps):
@@ -111,6 +111,15 @@ def pruned(network: Network, plan: Prune, bench: Workbench) -> Network:
     return replace(network, epochs=tuple(epochs), masks=left.masks)
 
 
+def rehearse(module: nn.Module, plan: Prune, bench: Workbench) -> None:
+    """Prune an untrained network, and forget it: what cannot be pruned so is told before an hour of training.
+
+    Raises StepError.
+    """
+    few = replace(_evidence(bench), batches=lambda: itertools.islice(_labelled(bench.splits), 1))
+    technique(plan.method)(module, plan, Stage(before=0.0, amount=plan.amount), few)
+
+
 def run(network: Network, job: Job, bench: Workbench) -> tuple[Network, bool]:
     """Return the network after a training, and whether that was found in the cache."""
 
@@ -130,6 +139,10 @@ def best(epochs: tuple[Epoch, ...]) -> str:
         return "no fine-tuning"
     top = max(epochs, key=lambda epoch: epoch.validation_accuracy)
     return f"validation top-1 {top.validation_accuracy:.2%} after epoch {top.epoch} of {len(epochs)}"
+
+
+def _evidence(bench: Workbench) -> Evidence:
+    return Evidence(example=bench.example, batches=lambda: _labelled(bench.splits), seed=bench.recipe.seed)
 
 
 def _epochs(epochs: int, number: int, steps: int) -> int:

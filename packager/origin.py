@@ -10,6 +10,7 @@ from packager.model import LoadedModel
 from packager.network import Network, Workbench
 from packager.onnx_model import OnnxModel
 from packager.recipe import Recipe, described, ways
+from runner import codec
 from runner.progress import Progress
 
 UNTOLD_NORMALISATION = (
@@ -42,10 +43,18 @@ def origin(plan: Recipe, cache: Cache, progress: Progress) -> Origin:
         _check_patterns(loaded, plan)
     bench = Workbench(splits=splits, recipe=plan, cache=cache, progress=progress, journal=journal)
     if plan.train is not None and plan.train.epochs:
-        # Before an hour of training, not after it.
-        with journal.step("trace"):
-            roads.onnx_export(loaded.module, bench)
+        _rehearse(loaded, bench)
     return Origin(name=loaded.name, trained=network.trained(loaded, bench), bench=bench)
+
+
+def _rehearse(loaded: LoadedModel, bench: Workbench) -> None:
+    """Do what no bundle can be without, before an hour of training and not after it alone. Raises StepError."""
+    with bench.journal.step("rehearse") as step:
+        roads.onnx_export(loaded.module, bench)
+        prunings = {codec.digest(each.prune): each.prune for each in ways(bench.recipe) if each.prune is not None}
+        for prune in prunings.values():
+            network.rehearse(loaded.module, prune, bench)
+        step.note = "export, pruning" if prunings else "export"
 
 
 def _loaded(plan: Recipe, splits: Splits, progress: Progress) -> tuple[LoadedModel, Splits]:

@@ -8,7 +8,7 @@ from packager.cache import versions
 from packager.onnx_model import OnnxModel
 from packager.roads import Workshop
 from runner import codec
-from runner.manifest import Artifact, Candidate, Format, Machine, Target
+from runner.manifest import INTEGERS, Artifact, Candidate, Format, Machine, Target
 from runner.packing import Epoch
 
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".torchscript.pt"}
@@ -77,7 +77,7 @@ def _inputs(candidate: Candidate, workshop: Workshop, target: Target) -> dict[st
     }
     if candidate.format == "onnx":
         inputs["export"] = workshop.bench.recipe.export
-    if candidate.precision.startswith("int"):
+    if candidate.precision in INTEGERS:
         inputs |= {
             "quantize": workshop.quantize,
             "data": workshop.bench.splits.sha256,

@@ -92,13 +92,16 @@ def pack(  # noqa: PLR0913 - one for each option that is no recipe's
         results=results,
         keep=not no_cache,
     )
-    for path, report in commands.pack(request, Terminal(sys.stderr)):
-        _show(report_page(report))
-        reports.append(report)
-        if not as_json:
-            click.echo(path)
-    if as_json:
-        click.echo(codec.write_json(reports), nl=False)
+    try:
+        for path, report in commands.pack(request, Terminal(sys.stderr)):
+            _show(report_page(report))
+            reports.append(report)
+            if not as_json:
+                click.echo(path)
+    finally:
+        # What fails later shall not cost the reports of what is packed.
+        if as_json and reports:
+            click.echo(codec.write_json(reports), nl=False)
     if commands.missed(reports):
         ctx.exit(LIMIT_MISSED)
 

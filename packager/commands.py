@@ -19,8 +19,8 @@ from packager.recipe import Recipe
 from packager.tune import Objective, Wish
 from runner import atomic, codec, device
 from runner.bundle import open_bundle
-from runner.errors import StepError, UsageError
-from runner.manifest import Target
+from runner.errors import EdgepackError, UsageError
+from runner.manifest import INTEGERS, Target
 from runner.progress import Progress
 from runner.render import report_page
 from runner.render.page import Page, Table, as_text
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SOME = 0.5
 """A share that goes, where a search finds its own."""
-INTEGERS = tuple(f"-{name}" for name in candidates.NAMES if name.startswith("int"))
+OF_BUDGETS = tuple(f"-{name}" for name, each in candidates.NAMES.items() if each.precision in INTEGERS)
 """How names of artifacts end that a budget is for, with a variant before them or without."""
 KEPT = "finished steps and epochs are kept: the same command goes on from there"
 
@@ -122,17 +122,17 @@ def _each_packed(orders: Sequence["Order"], progress: Progress) -> Iterator["Pac
     """Pack one model after the other; one of several that fails does not end the others. Raises EdgepackError."""
     from packager import pipeline  # noqa: PLC0415 - heavy
 
-    failed = dict[str, StepError]()
+    failed = dict[str, EdgepackError]()
     for order in orders:
         try:
             yield from pipeline.pack(order)
-        except StepError as error:
+        except EdgepackError as error:
             if len(orders) == 1:
                 raise
             name = order.recipe.model.name
             progress.say(f"{name} failed: {error}")
             # Without its traceback, which would keep the model in memory.
-            failed[name] = StepError(error.what, where=error.where, advice=error.advice)
+            failed[name] = type(error)(error.what, where=error.where, advice=error.advice)
     if failed:
         progress.say(f"{len(failed)} of {len(orders)} models failed: {', '.join(failed)}")
         raise next(iter(failed.values()))
@@ -175,7 +175,7 @@ def missed(reports: Sequence[Report]) -> bool:
     """Say whether a budget was not held, or what it was for is not there at all."""
     return any(
         not all(record.holds for record in packing.budgets)
-        or (packing.budgets and any(f"-{each.name}".endswith(INTEGERS) for each in packing.left_out))
+        or (packing.budgets and any(f"-{each.name}".endswith(OF_BUDGETS) for each in packing.left_out))
         for packing in (report.packing for report in reports)
         if packing
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from packager import candidates
 from packager.recipe import Prune, Quantize, Recipe, Variant, ways
-from runner.manifest import Candidate, Target
+from runner.manifest import INTEGERS, Candidate, Target
 
 ONNX_FILE = ".onnx"
 REFERENCE = "fp32.onnx"
@@ -19,7 +19,7 @@ def impossible(plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
         place = f"{variant.name}: " if variant.name else ""
         for target in targets:
             found += [f"{place}{problem}" for problem in _of_a_variant(variant, _wanted(variant, target), target)]
-    found += _of_a_budget(plan, targets)
+    found += [*_of_a_budget(plan, targets), *_of_no_int8(plan, targets)]
     return list(dict.fromkeys(found))
 
 
@@ -39,7 +39,7 @@ def _of_candidates(plan: Recipe) -> Iterator[str]:
     int8 = [each.name for each in own if each.precision == "int8"]
     if int8 and plan.quantize is None:
         yield f"{int8[0]} and no [quantize]: nothing says how; --quantize static"
-    if plan.quantize is not None and plan.variants and not any(each.precision.startswith("int") for each in own):
+    if plan.quantize is not None and plan.variants and not any(each.precision in INTEGERS for each in own):
         added = ",".join((*names, "int8.onnx"))
         yield (
             f"[quantize] and {', '.join(names)}: it is for the recipe's own artifacts, of which none is int8, and the "
@@ -60,10 +60,19 @@ def _of_a_budget(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
             yield f"--max-drop and {what}: a budget is for integer artifacts, and none is there; {out}, or leave it out"
 
 
+def _of_no_int8(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
+    for variant in ways(plan):
+        wanted = {each for target in targets for each in _wanted(variant, target)}
+        given = [key for key in _of_calibration(variant.quantize or Quantize()) if key != "equalize"]
+        if given and not any(each.precision == "int8" for each in wanted):
+            names = ", ".join(sorted(each.name for each in wanted))
+            yield f"{', '.join(given)} and {names}: only int8 is calibrated; add int8.onnx to --candidates"
+
+
 def _integers(variant: Variant, target: Target) -> bool:
     """Say whether a variant has an artifact for a target that a budget could be for."""
-    precisions = {each.precision for each in _wanted(variant, target)}
-    return bool(precisions & {"int8-weights", "int4-weights"}) or ("int8" in precisions and bool(variant.quantize))
+    found = {each.precision for each in _wanted(variant, target)} & INTEGERS
+    return bool(found if variant.quantize else found - {"int8"})
 
 
 def _of_the_model(plan: Recipe) -> Iterator[str]:
@@ -154,6 +163,8 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
         yield f"QAT and {plan.ranges} ranges: it learns its own, by moving average; --ranges min-max"
     if plan.method == "dynamic" and (given := _of_calibration(plan)):
         yield f"dynamic quantization and {', '.join(given)}: it is not calibrated; --quantize static, or leave this out"
+    if plan.percentile != Quantize().percentile and plan.ranges != "percentile":
+        yield f"percentile and {plan.ranges} ranges: it is for no others; --ranges percentile"
     if plan.qat is not None and plan.torch == "eager" and "int8.torchscript" in names:
         yield 'QAT and eager mode: the tool trains in FX graph mode; torch = "fx"'
     if plan.onnx == "pt2e" and plan.method == "dynamic":

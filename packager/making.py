@@ -13,7 +13,7 @@ from packager.network import best
 from packager.quantize import sensitivity
 from packager.roads import Workshop, float_onnx
 from runner.errors import StepError
-from runner.manifest import Candidate, LeftOut, Target
+from runner.manifest import INTEGERS, Candidate, LeftOut, Target
 from runner.measure.answers import Answers
 from runner.packing import BudgetRecord, LayerDamage, Try
 from runner.render.packing import described
@@ -34,7 +34,7 @@ class Made:
 def make(target: Target, job: Job) -> tuple[tuple[Made, ...], tuple[LeftOut, ...]]:
     """Make a target's artifacts; what cannot be made is left out with its reason.
 
-    Raises StepError where the reference cannot be made, or nothing of all that was to be int8.
+    Raises StepError where the reference cannot be made, or nothing of all that was to be integers.
     """
     made, left_out, failures = list[Made](), list[LeftOut](), list[StepError]()
     for branch in job.branches:
@@ -46,9 +46,9 @@ def make(target: Target, job: Job) -> tuple[tuple[Made, ...], tuple[LeftOut, ...
                 if name == REFERENCE.name:
                     raise
                 left_out.append(_left_out(name, error))
-                failures += [error] if candidate.precision == "int8" else []
+                failures += [error] if candidate.precision in INTEGERS else []
                 job.journal.say(f"{target.name}: {name}", "left out", left_out[-1].what)
-    if failures and not any(each.built.artifact.precision == "int8" for each in made):
+    if failures and not any(each.built.artifact.precision in INTEGERS for each in made):
         raise failures[0]
     return tuple(made), tuple(left_out)
 
@@ -93,7 +93,7 @@ def _made(candidate: Candidate, branch: Branch, target: Target, job: Job) -> Mad
     name = f"{target.name}: {branch.workshop.artifact(candidate)}"
     found = None
     with journal.step(name) as step:
-        if plan.budget is not None and job.validation is not None and candidate.precision.startswith("int"):
+        if plan.budget is not None and job.validation is not None and candidate.precision in INTEGERS:
             found = _within_budget(candidate, branch, target, job)
             built = found.built
         else:

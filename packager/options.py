@@ -182,7 +182,8 @@ def _quantize(options: Options, base: Quantize | None) -> Quantize | None:
     if plan is None:
         if any(each is not None for each in details):
             where = "--ranges, --keep-fp32, --sensitivity"
-            raise UsageError("nothing is quantized that this could be for", where=where)
+            advice = "--quantize static; variants of a recipe have their own [variants.quantize], in a file"
+            raise UsageError("nothing is quantized that this could be for", where=where, advice=advice)
         return None
     return replace(
         plan,

@@ -29,8 +29,11 @@ class Origin:
     bench: Workbench
 
 
-def origin(plan: Recipe, cache: Cache, progress: Progress) -> Origin:
-    """Read the data, load the model and train it, or find it trained before. Raises UsageError and StepError."""
+def origin(plan: Recipe, cache: Cache, progress: Progress, *, searches: bool = False) -> Origin:
+    """Read the data, load the model and train it, or find it trained before. Raises UsageError and StepError.
+
+    A search finds its own prunings: that of the recipe is not rehearsed then.
+    """
     journal = Journal(progress)
     model.check(plan.model)
     journal.say("recipe", "", described(plan))
@@ -43,18 +46,18 @@ def origin(plan: Recipe, cache: Cache, progress: Progress) -> Origin:
         _check_patterns(loaded, plan)
     bench = Workbench(splits=splits, recipe=plan, cache=cache, progress=progress, journal=journal)
     if plan.train is not None and plan.train.epochs:
-        _rehearse(loaded, bench)
+        _rehearse(loaded, bench, prunes=not searches)
     return Origin(name=loaded.name, trained=network.trained(loaded, bench), bench=bench)
 
 
-def _rehearse(loaded: LoadedModel, bench: Workbench) -> None:
+def _rehearse(loaded: LoadedModel, bench: Workbench, *, prunes: bool) -> None:
     """Do what no bundle can be without, before an hour of training and not after it alone. Raises StepError."""
     with bench.journal.step("rehearse") as step:
         roads.onnx_export(loaded.module, bench)
-        prunings = {codec.digest(each.prune): each.prune for each in ways(bench.recipe) if each.prune is not None}
-        for prune in prunings.values():
+        prunings = {codec.digest(each.prune): each.prune for each in ways(bench.recipe)} if prunes else {}
+        for prune in filter(None, prunings.values()):
             network.rehearse(loaded.module, prune, bench)
-        step.note = "export, pruning" if prunings else "export"
+        step.note = "export, pruning" if any(prunings.values()) else "export"
 
 
 def _loaded(plan: Recipe, splits: Splits, progress: Progress) -> tuple[LoadedModel, Splits]:

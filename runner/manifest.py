@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 SCHEMA = "1.1"
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights"]
+INTEGERS: frozenset[Precision] = frozenset({"int8", "int8-weights", "int4-weights"})
 Format = Literal["onnx", "torchscript"]
 Machine = Literal["x86_64", "aarch64"]
 Device = Literal["cpu", "cuda"]

@@ -64,7 +64,7 @@ def search(order: Order) -> Found:
     Raises UsageError, and StepError where no trial came to anything.
     """
     began_s = time.monotonic()
-    start = origin(order.recipe, order.cache, order.progress)
+    start = origin(order.recipe, order.cache, order.progress, searches=True)
     name = f"tune-{start.name}-{order.target.name}"
     choices = space(start.trained, start.bench, order.target)
     if order.wish.objective == "macs" and not choices.stages:

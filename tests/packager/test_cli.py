@@ -552,7 +552,7 @@ def test_what_cannot_be_traced_is_told_before_the_training(
     )
     assert run("--target", target, "--model", f"{tmp_path / 'net.py'}:Net", "--data", few_images, "-o", tmp_path) == 6
     err = capfd.readouterr().err
-    assert "error: trace: the network cannot be exported to ONNX, in the network itself (Net): " in err
+    assert "error: rehearse: the network cannot be exported to ONNX, in the network itself (Net): " in err
     assert "ran before it: data, model\n" in err
     assert not list(own_cache.glob("train/*"))
 

@@ -50,10 +50,19 @@ def told(plan: Recipe, *chosen: Target) -> list[str]:
         Recipe(prune=Prune(method="channels", importance="taylor", round_to=4)),
         Recipe(quantize=Quantize(ranges="mse", equalize=True, correct_bias=True)),
         Recipe(quantize=Quantize(qat=Qat(), equalize=True)),
+        Recipe(quantize=Quantize(ranges="percentile", percentile=99.0)),
+        Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(equalize=True)),
     ],
 )
 def test_what_can_be_granted_is_not_refused(plan: Recipe) -> None:
     assert told(plan, X86, ARM) == []
+
+
+def test_what_calibration_needs_is_asked_of_one_target_of_all() -> None:
+    plan = Recipe(quantize=Quantize(ranges="mse"))
+    why = "only int8 is calibrated; add int8.onnx to --candidates"
+    assert told(plan, CUDA, X86) == []
+    assert told(plan, CUDA) == [f"ranges and {', '.join(sorted(each.name for each in CUDA.artifacts))}: {why}"]
 
 
 def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
@@ -197,6 +206,15 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         (
             Recipe(quantize=Quantize(torch="eager", qat=Qat())),
             'QAT and eager mode: the tool trains in FX graph mode; torch = "fx"',
+        ),
+        (
+            Recipe(quantize=Quantize(percentile=99.0)),
+            "percentile and min-max ranges: it is for no others; --ranges percentile",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(ranges="mse", correct_bias=True)),
+            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8 is calibrated; "
+            "add int8.onnx to --candidates",
         ),
         (
             Recipe(quantize=Quantize(method="dynamic", onnx="pt2e")),

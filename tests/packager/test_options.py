@@ -231,7 +231,10 @@ def test_how_to_prune_is_an_answer_to_whether() -> None:
 
 @pytest.mark.parametrize("options", [Options(ranges="mse"), Options(keep_fp32=("a",)), Options(sensitivity=True)])
 def test_a_detail_of_a_quantization_that_there_is_not_is_refused(options: Options) -> None:
-    expected = "--ranges, --keep-fp32, --sensitivity: nothing is quantized that this could be for"
+    expected = (
+        "--ranges, --keep-fp32, --sensitivity: nothing is quantized that this could be for\n"
+        "  try: --quantize static; variants of a recipe have their own [variants.quantize], in a file"
+    )
     assert refusal(replace(options, quantize="none")) == expected
 
 

@@ -73,7 +73,7 @@ class Tuned:
     path: Path
     report: Report
     holds: bool
-    """Whether the bundle's artifact is within the limit on the validation split."""
+    """Whether the bundle's artifact is within the limit, on the validation split and on the evaluation set."""
 
 
 def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
@@ -168,7 +168,8 @@ def tune(request: TuneRequest, progress: Progress) -> Tuned:
         )
         found = search.search(order)
         packed = search.pack(order, found)
-    return Tuned(page=found.page, path=packed.path, report=packed.report, holds=found.choice.holds)
+    holds = found.choice.holds and not missed([packed.report])
+    return Tuned(page=found.page, path=packed.path, report=packed.report, holds=holds)
 
 
 def missed(reports: Sequence[Report]) -> bool:

@@ -12,7 +12,7 @@ from packager.cache import Cache, tool_digest
 from packager.evaluation import logits, questions
 from packager.origin import Origin, origin
 from packager.pipeline import Packed
-from packager.recipe import Measure, Model, Recipe, to_toml
+from packager.recipe import Budget, Measure, Model, Recipe, to_toml
 from packager.tune import Wish, table
 from packager.tune.front import Choice, Point, Record, choice, front
 from packager.tune.plan import as_recipe
@@ -76,9 +76,13 @@ def search(order: Order) -> Found:
 
 
 def pack(order: Order, found: Found) -> Packed:
-    """Pack the chosen point. Raises StepError."""
+    """Pack the chosen point. Raises StepError.
+
+    One that holds the limit on the validation split, by which it was chosen, has to hold it on the evaluation set too.
+    """
+    held = Budget(max_drop=order.wish.max_drop) if found.choice.holds else None
     plan = pipeline.Order(
-        recipe=found.recipe,
+        recipe=replace(found.recipe, budget=held),
         targets=(order.target,),
         output=order.output,
         cache=order.cache,
@@ -92,10 +96,13 @@ def _key(order: Order, start: Origin) -> str:
     """Return what stands for all that decides the trials: another recipe begins another search."""
     plan, wish = order.recipe, order.wish
     # How it is measured changes nothing where nothing is; the model is in the network's key.
-    how = plan.measure if wish.objective == "latency" else Measure()
+    timed, here = wish.objective == "latency", device.facts()
+    how = plan.measure if timed else Measure()
     bare = replace(plan, title="", model=Model(), variants=(), budget=None, measure=how)
     parts = (bare, order.target, start.trained.key, start.bench.splits.sha256, wish.objective, wish.max_drop)
-    return codec.digest([*map(codec.unstructure, parts), tool_digest()])
+    # Times of another machine are no figures to choose by.
+    where = [here.cpu, here.cpus, here.cuda] if timed else []
+    return codec.digest([*map(codec.unstructure, parts), tool_digest(), where])
 
 
 def _court(order: Order, start: Origin, folder: Path) -> Court:
@@ -159,8 +166,12 @@ def _written(order: Order, start: Origin, name: str, records: tuple[Record, ...]
     chosen = choice(points, wish.max_drop / POINTS)
     shown = table.page(f"{start.name} for {order.target.name}", wish, records, points, chosen)
     atomic.write(order.folder / f"{name}.md", as_markdown(shown))
-    for point in points:
-        path = order.folder / f"{name}-{point.trial}.toml"
-        atomic.write(path, to_toml(as_recipe(point.finding.plan, order.recipe)))
+    recipes = {point.trial: to_toml(as_recipe(point.finding.plan, order.recipe)) for point in points}
+    for trial in (record.trial for record in records):
+        path = order.folder / f"{name}-{trial}.toml"
+        if trial in recipes:
+            atomic.write(path, recipes[trial])
+        else:
+            path.unlink(missing_ok=True)  # a later trial has beaten it
     recipe = as_recipe(chosen.point.finding.plan, order.recipe)
     return Found(name=name, records=records, front=points, choice=chosen, page=shown, recipe=recipe)

@@ -13,7 +13,7 @@ from packager.cache import Cache
 from packager.cli import pack
 from packager.export import Exported
 from packager.options import Options, resolve
-from packager.recipe import Prune, Quantize, Recipe
+from packager.recipe import Budget, Prune, Quantize, Recipe
 from packager.roads import Workshop
 from packager.tune import Wish
 from packager.tune.plan import as_recipe
@@ -75,7 +75,9 @@ def whole(plan: Recipe, cache: Cache, folder: Path) -> Found:
     return search(order(plan, FOUR, folder, cache, Silent()))
 
 
-def test_a_search_that_goes_on_finds_what_one_without_a_break_finds(searched: Search, whole: Found) -> None:
+def test_a_search_that_goes_on_finds_what_one_without_a_break_finds(
+    searched: Search, whole: Found, tmp_path: Path
+) -> None:
     first = searched(replace(FOUR, trials=1))
     assert first.records == whole.records[:1]
     progress = RecordingProgress()
@@ -85,8 +87,12 @@ def test_a_search_that_goes_on_finds_what_one_without_a_break_finds(searched: Se
     lines = [line for line in progress.said if line.startswith(("tune", "trial"))]
     assert re.fullmatch(r"tune +as before  1 of the trials have ended already", lines[0])
     assert [line.split("  ")[0] for line in lines[1:]] == ["trial 2 of 3", "trial 3 of 3"]
-    # Enough trials: nothing is tried any more.
+    # Enough trials: nothing is tried any more. What others have beaten since has no recipe left.
+    names = {record.trial: f"{second.name}-{record.trial}.toml" for record in second.records}
+    for name in names.values():
+        (tmp_path / name).touch()
     assert searched(replace(FOUR, trials=2)).records == second.records
+    assert {path.name for path in tmp_path.glob("*.toml")} == {names[point.trial] for point in second.front}
 
 
 def test_the_first_trial_is_the_recipe_without_pruning_and_a_front_has_recipes_that_load(
@@ -205,7 +211,15 @@ def test_the_command_packs_what_it_chose_and_exits_1_where_the_drop_does_not_hol
     manifest = open_bundle(bundle).manifest
     assert [each.name for each in manifest.artifacts] == ["fp32.onnx", "int8.onnx"]
     chosen = recipe.load(str(tmp_path / "tune-small_cnn-x86-1.toml"))
-    assert manifest.provenance.recipe == codec.unstructure(chosen)
+    assert chosen.budget is None
+    assert manifest.provenance.recipe == codec.unstructure(replace(chosen, budget=Budget(max_drop=100.0)))
+    # Chosen by the validation split, and confirmed once on the evaluation set.
+    host = open_bundle(bundle).host_report()
+    assert host is not None
+    assert host.packing is not None
+    (record,) = host.packing.budgets
+    assert (record.artifact, record.holds, len(record.tries)) == ("int8.onnx", True, 1)
+    assert record.evaluation.samples == 100
     assert edge.run(pack, [*arguments, "--max-drop", "1", "--minimise", "size"], program="pack") == 1
     out, err = capfd.readouterr()
     assert out == f"{bundle}\n"

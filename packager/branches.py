@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 from packager import recipe
+from packager.builders import BuildContext
 from packager.candidates import candidate
 from packager.evaluation import Logits, logits
 from packager.network import Network, Workbench, pruned
-from packager.roads import Workshop
 from runner import codec
 from runner.manifest import Candidate, Target
 
@@ -20,7 +20,7 @@ UNPRUNED = recipe.Variant(name="unpruned", artifacts=(FP32.name,))
 class Branch:
     """A network, and the artifacts that are made of it."""
 
-    workshop: Workshop
+    context: BuildContext
     candidates: tuple[Candidate, ...]
     """Empty means: those of the target."""
     reference: Logits
@@ -29,7 +29,7 @@ class Branch:
     def artifacts(self, target: Target) -> tuple[Candidate, ...]:
         """Return what is to be made for a target."""
         wanted = self.candidates or target.artifacts
-        quantizes = self.workshop.quantize is not None
+        quantizes = self.context.quantize is not None
         return tuple(each for each in wanted if quantizes or each.precision != "int8")
 
 
@@ -48,7 +48,7 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
         network = networks[plan]
         if network.key not in answers:
             answers[network.key] = logits(network, bench.splits.evaluation, bench.splits.preprocess)
-        workshop = Workshop(
+        context = BuildContext(
             name=variant.name,
             title=variant.title,
             network=network,
@@ -57,12 +57,12 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
             bench=bench,
         )
         wanted = tuple(map(candidate, variant.artifacts))
-        first = all(network is not each.workshop.network for each in found)
-        found.append(Branch(workshop=workshop, candidates=wanted, reference=answers[network.key]))
+        first = all(network is not each.context.network for each in found)
+        found.append(Branch(context=context, candidates=wanted, reference=answers[network.key]))
         if first and variant.name and variant.prune and wanted and FP32 not in wanted:
             # Without it, nothing would tell the size and the time of this network from those of int8.
-            bare = replace(workshop, title="", quantize=None)
-            found.append(replace(found[-1], workshop=bare, candidates=(FP32,)))
+            bare = replace(context, title="", quantize=None)
+            found.append(replace(found[-1], context=bare, candidates=(FP32,)))
     return tuple(found)
 
 

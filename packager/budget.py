@@ -1,6 +1,6 @@
-"""How much accuracy compression may cost, and the roads that are tried, the cheap ones first, until one costs less.
+"""How much accuracy compression may cost, and what is tried, the cheap attempts first, until one costs less.
 
-Every choice is made on the validation split. The evaluation set is looked at once, for the road that was chosen.
+Every choice is made on the validation split. The evaluation set is looked at once, for the attempt that was chosen.
 """
 
 import math
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from packager import artifacts, recipe, roads
+from packager import artifacts, builders, recipe
 from packager.artifacts import Built
+from packager.builders import BuildContext
 from packager.check import Logits
 from packager.evaluation import Labels
 from packager.onnx_model import OnnxModel
 from packager.quantize import sensitivity
-from packager.roads import Workshop
 from runner import stats
 from runner.errors import StepError
 from runner.manifest import Candidate, Target
@@ -34,7 +34,7 @@ Refinement = Callable[[recipe.Quantize], recipe.Quantize]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Ground:
+class Baseline:
     """What a drop is measured against: labels, and what the trained network in fp32 answers."""
 
     labels: Labels
@@ -55,7 +55,7 @@ class Ground:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Road:
+class Attempt:
     """A way of quantizing, and what tables call it."""
 
     what: str
@@ -90,10 +90,10 @@ class Search:
     """What is tried for, and how it is judged."""
 
     candidate: Candidate
-    workshop: Workshop
+    context: BuildContext
     target: Target
     budget: recipe.Budget
-    validation: Ground
+    validation: Baseline
     answer: Answer
     say: Say
 
@@ -104,50 +104,50 @@ def holds(drop: Drop, max_drop: float) -> bool:
 
 
 def find(search: Search) -> Found:
-    """Try one road after the other. Raises StepError where none leads to an artifact that runs."""
+    """Make one attempt after the other. Raises StepError where none leads to an artifact that runs."""
     limit, tries = search.budget.max_drop / POINTS, list[Try]()
     best: tuple[float, str, Built] | None = None
     failure: StepError | None = None
-    for road in _roads(search, tries):
+    for attempt in _attempts(search, tries):
         try:
-            if road.failure is not None:
-                raise road.failure
-            built = artifacts.build(search.candidate, replace(search.workshop, quantize=road.plan), search.target)
+            if attempt.failure is not None:
+                raise attempt.failure
+            built = artifacts.build(search.candidate, replace(search.context, quantize=attempt.plan), search.target)
             drop = search.validation.drop(search.answer(built))
         except StepError as error:
             failure = failure or error
-            tries.append(Try(what=road.what, validation=None, failure=error.what, holds=False))
+            tries.append(Try(what=attempt.what, validation=None, failure=error.what, holds=False))
         else:
-            tries.append(Try(what=road.what, validation=drop, holds=holds(drop, limit)))
+            tries.append(Try(what=attempt.what, validation=drop, holds=holds(drop, limit)))
             if best is None or drop.drop < best[0]:
-                best = (drop.drop, road.what, built)
+                best = (drop.drop, attempt.what, built)
         search.say(tries[-1])
         if tries[-1].holds:
             break
     if best is None:
-        raise failure or StepError("no road leads to this artifact")
+        raise failure or StepError("there is nothing to try for this artifact")
     return Found(built=best[2], chosen=best[1], tries=tuple(tries))
 
 
-def _roads(search: Search, tries: Sequence[Try]) -> Iterator[Road]:
+def _attempts(search: Search, tries: Sequence[Try]) -> Iterator[Attempt]:
     """Yield the ways that there are for this model, each with what has helped in the cheaper ones before it.
 
     `tries` grows while they are tried: what could not be made or run, or lost more, is not built upon.
     """
-    workshop, plan = search.workshop, search.workshop.quantize or recipe.Quantize()
+    context, plan = search.context, search.context.quantize or recipe.Quantize()
     base = plan
-    has_module = not isinstance(workshop.network.model, OnnxModel)
-    yield Road(what="as the recipe has it", plan=plan)
+    has_module = not isinstance(context.network.model, OnnxModel)
+    yield Attempt(what="as the recipe has it", plan=plan)
     if plan.method == "static" and plan.qat is None:
         least = _lost(tries[-1])
         for what, further in _refined(search, plan):
-            yield Road(what=what, plan=further(plan))
+            yield Attempt(what=what, plan=further(plan))
             if tries[-1].validation and _lost(tries[-1]) <= least:
                 plan, least = further(plan), _lost(tries[-1])
         yield from _layers_back(search, plan)
     if base.qat is None and has_module and search.candidate.precision == "int8":
         learning = replace(base, method="static", qat=search.budget.qat)
-        yield Road(what=f"QAT, {search.budget.qat.epochs} epochs", plan=learning)
+        yield Attempt(what=f"QAT, {search.budget.qat.epochs} epochs", plan=learning)
 
 
 def _lost(tried: Try) -> float:
@@ -160,21 +160,21 @@ def _refined(search: Search, plan: recipe.Quantize) -> Iterator[tuple[str, Refin
         return  # integer weights alone are not calibrated
     if plan.ranges != "mse":
         yield "ranges by mse", lambda its: replace(its, ranges="mse")
-    if not isinstance(search.workshop.network.model, OnnxModel) and not (plan.equalize and plan.correct_bias):
+    if not isinstance(search.context.network.model, OnnxModel) and not (plan.equalize and plan.correct_bias):
         yield "equalized, biases corrected", lambda its: replace(its, equalize=True, correct_bias=True)
 
 
-def _layers_back(search: Search, plan: recipe.Quantize) -> Iterator[Road]:
-    workshop = replace(search.workshop, quantize=plan)
-    order = workshop.order(search.target)
+def _layers_back(search: Search, plan: recipe.Quantize) -> Iterator[Attempt]:
+    context = replace(search.context, quantize=plan)
+    order = context.order(search.target)
     try:
-        exported = roads.float_onnx(workshop, order)
+        exported = builders.float_onnx(context, order)
         damage = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
     except StepError as error:
-        yield Road(what="the most sensitive layers in fp32", plan=plan, failure=error)
+        yield Attempt(what="the most sensitive layers in fp32", plan=plan, failure=error)
         return
     for count in LAYERS_BACK:
         if count < len(damage):
             worst = tuple(each.layer for each in damage[:count])
             kept = replace(plan, keep_fp32=(*plan.keep_fp32, *worst))
-            yield Road(what=f"{', '.join(worst)} in fp32", plan=kept)
+            yield Attempt(what=f"{', '.join(worst)} in fp32", plan=kept)

@@ -27,7 +27,7 @@ from runner.render.page import Page, Table, as_text
 from runner.report import Report
 
 if TYPE_CHECKING:
-    from packager.pipeline import Order, Packed
+    from packager.pipeline import Packed, PackOrder
 
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SOME = 0.5
@@ -100,7 +100,7 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
     reports = list[Report]()
     with _cache(progress, keep=request.keep) as cache:
         orders = [
-            pipeline.Order(
+            pipeline.PackOrder(
                 recipe=each,
                 targets=chosen,
                 output=output,
@@ -118,7 +118,7 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
                 results.write(request.results, plan.title or reports[0].bundle_name, reports)
 
 
-def _each_packed(orders: Sequence["Order"], progress: Progress) -> Iterator["Packed"]:
+def _each_packed(orders: Sequence["PackOrder"], progress: Progress) -> Iterator["Packed"]:
     """Pack one model after the other; one of several that fails does not end the others. Raises EdgepackError."""
     from packager import pipeline  # noqa: PLC0415 - heavy
 
@@ -163,7 +163,7 @@ def tune(request: TuneRequest, progress: Progress) -> Tuned:
     with _patient_threads():
         from packager.tune import search  # noqa: PLC0415 - heavy, as above
     with _cache(progress, keep=request.keep) as cache:
-        order = search.Order(
+        order = search.SearchOrder(
             recipe=plan, target=target, wish=wish, output=request.output, cache=cache, progress=progress
         )
         found = search.search(order)

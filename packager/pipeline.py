@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager import job, making, weights, writer
+from packager import making, prepared, weights, writer
 from packager.cache import Cache
-from packager.job import Job
 from packager.making import Made
 from packager.origin import origin
+from packager.prepared import Prepared
 from packager.provenance import provenance
 from packager.recipe import Recipe
 from packager.writer import Content
@@ -22,7 +22,7 @@ from runner.report import Report
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class PackOrder:
     """What is to be packed, and where to."""
 
     recipe: Recipe
@@ -43,7 +43,7 @@ class Packed:
     report: Report
 
 
-def pack(order: Order) -> Iterator[Packed]:
+def pack(order: PackOrder) -> Iterator[Packed]:
     """Make a bundle for each target, and yield it once it is there; the targets share the data and the training.
 
     Raises UsageError and StepError.
@@ -56,7 +56,7 @@ def pack(order: Order) -> Iterator[Packed]:
             weights.save(start.trained.module, order.save_weights)
             step.note = str(order.save_weights)
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
-        shared = job.prepare(start, Path(folder))
+        shared = prepared.prepare(start, Path(folder))
         for target in order.targets:
             yield _pack_for(target, shared, order.output)
 
@@ -66,7 +66,7 @@ def destination(output: Path, name: str, target: Target) -> Path:
     return output if output.suffix == writer.SUFFIX else output / f"{name}-{target.name}{writer.SUFFIX}"
 
 
-def _pack_for(target: Target, shared: Job, output: Path) -> Packed:
+def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
     journal = shared.journal
     before = len(journal.records)
     made, left_out = making.make(target, shared)
@@ -92,7 +92,7 @@ def _pack_for(target: Target, shared: Job, output: Path) -> Packed:
     return Packed(path=path, report=report)
 
 
-def _manifest(target: Target, shared: Job, made: tuple[Made, ...], left_out: tuple[LeftOut, ...]) -> Manifest:
+def _manifest(target: Target, shared: Prepared, made: tuple[Made, ...], left_out: tuple[LeftOut, ...]) -> Manifest:
     splits = shared.bench.splits
     return Manifest(
         name=f"{shared.name}-{target.name}",
@@ -107,7 +107,7 @@ def _manifest(target: Target, shared: Job, made: tuple[Made, ...], left_out: tup
     )
 
 
-def _contents(shared: Job, made: tuple[Made, ...]) -> tuple[Content, ...]:
+def _contents(shared: Prepared, made: tuple[Made, ...]) -> tuple[Content, ...]:
     questions = shared.evaluation.questions
     host_logits = {each.built.artifact.name: each.given.logits for each in made}
     answered = {FP32_REFERENCE: shared.branches[0].reference, **host_logits}

@@ -15,7 +15,7 @@ from runner.packing import Epoch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class School:
+class QatContext:
     """What a network learns with."""
 
     technique: str
@@ -35,7 +35,7 @@ class Learned:
     epochs: tuple[Epoch, ...]
 
 
-def learned(technique: Trainable, module: nn.Module, order: Order, school: School) -> Learned:
+def learned(technique: Trainable, module: nn.Module, order: Order, school: QatContext) -> Learned:
     """Train a copy of the network with the rounding in it, and make integers of it. Raises StepError."""
     plan, bench = order.plan.qat, school.bench
     if plan is None:
@@ -53,7 +53,7 @@ def learned(technique: Trainable, module: nn.Module, order: Order, school: Schoo
     return Learned(module=technique.convert(network.module, order), epochs=network.epochs)
 
 
-def _key(order: Order, school: School) -> str:
+def _key(order: Order, school: QatContext) -> str:
     # Neither which other techniques the recipe names, nor what else is told of the network, changes the training.
     plan = replace(order.plan, sensitivity=False, operators="qdq", torch="fx", onnx="onnxruntime")
     target = replace(order.target, name="", description="", artifacts=())

@@ -17,7 +17,7 @@ import targets
 from packager import artifacts, recipe
 from packager.data import Samples, Splits
 from runner.manifest import Preprocess
-from tests import modules, workshops
+from tests import contexts, modules
 
 
 def splits() -> Splits:
@@ -41,11 +41,11 @@ def every_file(folder: Path) -> dict[str, str]:
     data = splits()
     torch.manual_seed(0)
     images = torch.from_numpy(data.preprocess.apply(data.calibration.array()))
-    workshop = workshops.shop(modules.settled(modules.Residual(), images), workshops.bench(data, folder))
+    context = contexts.context(modules.settled(modules.Residual(), images), contexts.bench(data, folder))
     methods: tuple[recipe.QuantizeMethod, ...] = ("static", "dynamic")
     digests = {}
     for method in methods:
-        chosen = replace(workshop, quantize=recipe.Quantize(method=method))
+        chosen = replace(context, quantize=recipe.Quantize(method=method))
         for target in map(targets.load, targets.names()):
             for candidate in target.artifacts:
                 content = artifacts.build(candidate, chosen, target).file.read_bytes()

@@ -16,7 +16,7 @@ from packager import layers, recipe
 from packager.counting import count
 from packager.prune import Evidence, Pruned, Stage
 from packager.prune.coupled import Coupled, coupled, without
-from packager.prune.cuts import Cut, Order, cuts, going, order, share_of_channels
+from packager.prune.cuts import Cut, Ranking, cuts, going, ranking, share_of_channels
 from packager.prune.importance import score
 from packager.prune.unpruned import Unpruned, carry, unpruned
 from runner.errors import StepError
@@ -59,7 +59,7 @@ def prune(module: nn.Module, plan: recipe.Prune, stage: Stage, evidence: Evidenc
     subject = Subject(module=copy.deepcopy(module).eval(), example=evidence.example)
     groups = _removable(subject, plan, evidence, first=not stage.before)
     whole = unpruned(subject.module, groups, evidence.example, stage)
-    found = order(groups, plan, stage, whole.widths)
+    found = ranking(groups, plan, stage, whole.widths)
     chosen = [*found.own, *found.common[: _how_many(subject, found, plan, stage, whole)]]
     only = stage == Stage(before=0.0, amount=plan.amount)
     if only and not chosen:
@@ -106,7 +106,7 @@ def _fault(subject: Subject, groups: Sequence[Coupled], plan: recipe.Prune) -> s
     return None
 
 
-def _how_many(subject: Subject, found: Order, plan: recipe.Prune, stage: Stage, whole: Unpruned) -> int:
+def _how_many(subject: Subject, found: Ranking, plan: recipe.Prune, stage: Stage, whole: Unpruned) -> int:
     """Return how many of the common cuts are made. Raises StepError where all of them are too few for the plan."""
     if plan.of == "channels":
         return share_of_channels(found, stage.amount, across_layers=plan.across_layers)

@@ -27,7 +27,7 @@ class Cut:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Order:
+class Ranking:
     """The cuts that a step chooses from, in the order in which they are made."""
 
     own: Sequence[Cut]
@@ -40,7 +40,7 @@ class Order:
     """Of these, already."""
 
 
-def order(groups: Sequence[Coupled], plan: recipe.Prune, stage: Stage, widths: Mapping[str, float]) -> Order:
+def ranking(groups: Sequence[Coupled], plan: recipe.Prune, stage: Stage, widths: Mapping[str, float]) -> Ranking:
     """Return the cuts of a step; `widths` are the unpruned ones."""
     amounts = [_own_amount(group, plan.amounts) for group in groups]
     progress = stage.amount / plan.amount
@@ -55,16 +55,16 @@ def order(groups: Sequence[Coupled], plan: recipe.Prune, stage: Stage, widths: M
     rank = (lambda cut: (cut.worth, cut.share)) if plan.across_layers else (lambda cut: (cut.share, cut.worth))
     channels = sum(widths[group.layers[0]] for group in others)
     gone = channels - sum(group.width for group in others)
-    return Order(own=own, common=sorted(common, key=rank), channels=channels, gone=gone)
+    return Ranking(own=own, common=sorted(common, key=rank), channels=channels, gone=gone)
 
 
-def share_of_channels(order: Order, share: float, *, across_layers: bool) -> int:
+def share_of_channels(ranked: Ranking, share: float, *, across_layers: bool) -> int:
     """Return how many of the common cuts take this share of the unpruned channels, each layer's or all layers'."""
     if not across_layers:
-        return sum(cut.share < share for cut in order.common)
-    gone, made = order.gone, 0
-    for cut in order.common:
-        if gone + cut.channels / 2 >= share * order.channels:
+        return sum(cut.share < share for cut in ranked.common)
+    gone, made = ranked.gone, 0
+    for cut in ranked.common:
+        if gone + cut.channels / 2 >= share * ranked.channels:
             break
         gone, made = gone + cut.channels, made + 1
     return made

@@ -19,7 +19,7 @@ from packager.quantize.folding import LAYERS, Layer, folded, own_layers
 ONNX_RUNTIME, TORCH = 127.0, 127.5
 """Steps between zero and the largest weight: ONNX Runtime's and torch's scales of int8 differ by half a step."""
 REDUCED_ONNX_RUNTIME, REDUCED_PT2E = 64.0, 63.5
-"""The same, for a target that reduces the range of weights; torch's other roads take that of activations."""
+"""The same, for a target that reduces the range of weights; torch's other techniques take that of activations."""
 
 
 class Shift:

@@ -3,7 +3,7 @@
 What users of eager mode write by hand is done here: stubs where int8 begins and ends, layers fused with what follows
 them, and modules in the place of `+` and `torch.cat`. Layers that have no integer kernel stay in fp32 between stubs.
 
-PyTorch has deprecated this road too, for torchao's PT2E.
+PyTorch has deprecated it too, for torchao's PT2E.
 """
 
 import copy

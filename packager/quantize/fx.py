@@ -1,6 +1,6 @@
 """Static int8 by FX graph mode: the network is traced, observed on calibration samples, and converted.
 
-PyTorch has deprecated this road for torchao's PT2E. It is kept because only its networks become TorchScript files,
+PyTorch has deprecated it for torchao's PT2E. It is kept because only its networks become TorchScript files,
 which run bit for bit alike on x86 and ARM with the engine qnnpack.
 """
 

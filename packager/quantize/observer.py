@@ -1,4 +1,4 @@
-"""What PyTorch's own quantization looks at activations with: the ranges that every road to int8 shares."""
+"""What PyTorch's own quantization looks at activations with: the ranges that every technique shares."""
 
 from collections.abc import Callable
 

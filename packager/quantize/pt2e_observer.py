@@ -1,6 +1,6 @@
 """What PT2E looks at activations and weights with, and how it rounds them while a network is trained (QAT).
 
-The ranges are those that every road to int8 shares, in the place of torchao's own observers. Those of its X86
+The ranges are those that every technique shares, in the place of torchao's own observers. Those of its X86
 settings also take no scale below 2^-12, which is too coarse for the weights of a folded batch norm.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packager import pipeline, writer
-from packager.budget import POINTS, Ground
+from packager.budget import POINTS, Baseline
 from packager.cache import Cache, tool_digest
 from packager.evaluation import logits, questions
 from packager.origin import Origin, origin
@@ -18,7 +18,7 @@ from packager.tune.front import Choice, Point, Record, choice, front
 from packager.tune.plan import as_recipe
 from packager.tune.space import Space, space
 from packager.tune.study import Study
-from packager.tune.trial import Court, HopelessError, cause, judged
+from packager.tune.trial import HopelessError, TrialContext, cause, judged
 from runner import atomic, codec, device
 from runner.errors import StepError, UsageError
 from runner.manifest import Target
@@ -28,7 +28,7 @@ from runner.report import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class SearchOrder:
     """What is to be searched for, from what, and where all that comes of it goes."""
 
     recipe: Recipe
@@ -58,7 +58,7 @@ class Found:
     """Of the chosen point."""
 
 
-def search(order: Order) -> Found:
+def search(order: SearchOrder) -> Found:
     """Go on with a search until it has as many trials as are asked for, and write down its front.
 
     Raises UsageError, and StepError where no trial came to anything.
@@ -71,17 +71,17 @@ def search(order: Order) -> Found:
         raise UsageError("no channels of this network can go", where="--minimise macs", advice="--minimise size")
     study = Study(order.folder / f"{name}.journal", _key(order, start), order.recipe.seed)
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
-        _run(study, choices, _court(order, start, Path(folder)), began_s)
+        _run(study, choices, _trial_context(order, start, Path(folder)), began_s)
     return _written(order, start, name, study.records())
 
 
-def pack(order: Order, found: Found) -> Packed:
+def pack(order: SearchOrder, found: Found) -> Packed:
     """Pack the chosen point. Raises StepError.
 
     One that holds the limit on the validation split, by which it was chosen, has to hold it on the evaluation set too.
     """
     held = Budget(max_drop=order.wish.max_drop) if found.choice.holds else None
-    plan = pipeline.Order(
+    plan = pipeline.PackOrder(
         recipe=replace(found.recipe, budget=held),
         targets=(order.target,),
         output=order.output,
@@ -92,7 +92,7 @@ def pack(order: Order, found: Found) -> Packed:
     return packed
 
 
-def _key(order: Order, start: Origin) -> str:
+def _key(order: SearchOrder, start: Origin) -> str:
     """Return what stands for all that decides the trials: another recipe begins another search."""
     plan, wish = order.recipe, order.wish
     # How it is measured changes nothing where nothing is; the model is in the network's key.
@@ -105,22 +105,22 @@ def _key(order: Order, start: Origin) -> str:
     return codec.digest([*map(codec.unstructure, parts), tool_digest(), where])
 
 
-def _court(order: Order, start: Origin, folder: Path) -> Court:
+def _trial_context(order: SearchOrder, start: Origin, folder: Path) -> TrialContext:
     splits, plan = start.bench.splits, order.recipe.measure
     samples = splits.validation
     trained = logits(start.trained, samples, splits.preprocess)
-    return Court(
+    return TrialContext(
         target=order.target,
         wish=order.wish,
         origin=start,
         questions=questions(samples, splits.preprocess, folder / "validation.npy"),
-        ground=Ground(labels=samples.labels, trained=trained),
+        baseline=Baseline(labels=samples.labels, trained=trained),
         settings=Settings(effort=plan.effort, threads=plan.threads or device.facts().cpus, seed=order.recipe.seed),
     )
 
 
-def _run(study: Study, choices: Space, court: Court, began_s: float) -> None:
-    wish, bench = court.wish, court.origin.bench
+def _run(study: Study, choices: Space, context: TrialContext, began_s: float) -> None:
+    wish, bench = context.wish, context.origin.bench
     with bench.progress.task("tune", wish.trials) as advance:
         before = study.records()
         if before:
@@ -130,17 +130,17 @@ def _run(study: Study, choices: Space, court: Court, began_s: float) -> None:
             if wish.timeout_s is not None and time.monotonic() - began_s > wish.timeout_s:
                 bench.journal.say("tune", "stopped", f"{wish.timeout_s:g} seconds are over")
                 break
-            record = _one(study, choices, court, records)
+            record = _one(study, choices, context, records)
             bench.journal.say(f"trial {record.trial} of {wish.trials}", *table.line(record))
             advance(1)
 
 
-def _one(study: Study, choices: Space, court: Court, records: Sequence[Record]) -> Record:
+def _one(study: Study, choices: Space, context: TrialContext, records: Sequence[Record]) -> Record:
     """Run the next trial to whatever end it takes, and write that down."""
     trial, plan = study.ask(choices)
     number, values = len(records) + 1, None
     try:
-        finding = judged(plan, court, [record.finding for record in records if record.finding])
+        finding = judged(plan, context, [record.finding for record in records if record.finding])
     except HopelessError as error:
         record = Record(trial=number, reason=str(error))
     except StepError as error:
@@ -150,12 +150,12 @@ def _one(study: Study, choices: Space, court: Court, records: Sequence[Record]) 
         raise
     else:
         record = Record(trial=number, finding=finding)
-        values = (finding.drop.drop, finding.figure(court.wish.objective))
+        values = (finding.drop.drop, finding.figure(context.wish.objective))
     study.tell(trial, record, values)
     return record
 
 
-def _written(order: Order, start: Origin, name: str, records: tuple[Record, ...]) -> Found:
+def _written(order: SearchOrder, start: Origin, name: str, records: tuple[Record, ...]) -> Found:
     """Write the table and the recipes of the front. Raises StepError where there is none."""
     wish = order.wish
     points = front(records, wish.objective)

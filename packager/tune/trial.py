@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from packager import artifacts, counting, network
 from packager.artifacts import Built
 from packager.asking import ask, subject
-from packager.budget import POINTS, Ground
+from packager.budget import POINTS, Baseline
+from packager.builders import BuildContext
 from packager.candidates import candidate
 from packager.check import Logits, check
 from packager.evaluation import Questions, logits
@@ -15,7 +16,6 @@ from packager.journal import Journal
 from packager.network import Network
 from packager.onnx_model import OnnxModel
 from packager.origin import Origin
-from packager.roads import Workshop
 from packager.tune import Wish
 from packager.tune.front import Finding
 from packager.tune.plan import Plan
@@ -35,7 +35,7 @@ WON_BACK = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Court:
+class TrialContext:
     """What all trials are judged by."""
 
     target: Target
@@ -43,7 +43,7 @@ class Court:
     origin: Origin
     questions: Questions
     """The validation split."""
-    ground: Ground
+    baseline: Baseline
     settings: Settings
 
 
@@ -51,36 +51,36 @@ class HopelessError(Exception):
     """A trial that would not be chosen however it went on."""
 
 
-def judged(plan: Plan, court: Court, others: Sequence[Finding]) -> Finding:
+def judged(plan: Plan, context: TrialContext, others: Sequence[Finding]) -> Finding:
     """Do what a plan says, and return what came of it. Raises StepError, and HopelessError with the reason.
 
     `others` are the findings so far.
     """
     # Its own journal: what ran before a step that fails is of this trial.
-    bench = replace(court.origin.bench, journal=Journal(Silent()))
-    trained = court.origin.trained
+    bench = replace(context.origin.bench, journal=Journal(Silent()))
+    trained = context.origin.trained
     with bench.journal.step(plan.artifact):
         left = network.pruned(trained, plan.prune, bench) if plan.prune else trained
         reference = logits(left, bench.splits.validation, bench.splits.preprocess)
-        macs = _macs(left, court)
-    if plan.prune is not None and (reason := _hopeless(court.ground.drop(reference), macs, court.wish, others)):
+        macs = _macs(left, context)
+    if plan.prune is not None and (reason := _hopeless(context.baseline.drop(reference), macs, context.wish, others)):
         raise HopelessError(reason)
     with bench.journal.step(plan.artifact):
-        workshop = Workshop(network=left, teacher=trained, quantize=plan.quantize, bench=bench)
-        built = artifacts.build(candidate(plan.artifact), workshop, court.target)
-        given = _answers(built, court)
+        compressed = BuildContext(network=left, teacher=trained, quantize=plan.quantize, bench=bench)
+        built = artifacts.build(candidate(plan.artifact), compressed, context.target)
+        given = _answers(built, context)
         check(
             built.artifact.name,
             built.artifact.precision,
             given,
             reference,
-            court.questions.labels,
+            context.questions.labels,
             trained=bool(built.epochs),
         )
-        time = _latency(built, court) if court.wish.objective == "latency" else None
+        time = _latency(built, context) if context.wish.objective == "latency" else None
     return Finding(
         plan=plan,
-        drop=court.ground.drop(given),
+        drop=context.baseline.drop(given),
         macs=macs,
         size_bytes=built.file.stat().st_size,
         latency_ns=time.median_ns if time else None,
@@ -95,8 +95,8 @@ def cause(error: StepError) -> str:
     return next(iter(error.what.splitlines()), "")
 
 
-def _macs(left: Network, court: Court) -> int | None:
-    return None if isinstance(left.model, OnnxModel) else counting.count(left.module, court.origin.bench.example).macs
+def _macs(left: Network, context: TrialContext) -> int | None:
+    return None if isinstance(left.model, OnnxModel) else counting.count(left.module, context.origin.bench.example).macs
 
 
 def _hopeless(fp32: Drop, macs: int | None, wish: Wish, others: Sequence[Finding]) -> str:
@@ -111,17 +111,17 @@ def _hopeless(fp32: Drop, macs: int | None, wish: Wish, others: Sequence[Finding
     return ""
 
 
-def _answers(built: Built, court: Court) -> Logits:
-    asked = subject(built, court.target)
-    return ask(asked, court.questions, court.settings, court.origin.bench.progress).logits
+def _answers(built: Built, context: TrialContext) -> Logits:
+    asked = subject(built, context.target)
+    return ask(asked, context.questions, context.settings, context.origin.bench.progress).logits
 
 
-def _latency(built: Built, court: Court) -> Latency:
+def _latency(built: Built, context: TrialContext) -> Latency:
     """Take the time of an artifact as `pack` does, with its own plan of worker processes."""
-    plan, settings, questions = measure.Bench().plans[court.settings.effort], court.settings, court.questions
-    job = make_job(subject(built, court.target), questions.locate(), questions.preprocess, settings)
+    plan, settings, questions = measure.Bench().plans[context.settings.effort], context.settings, context.questions
+    job = make_job(subject(built, context.target), questions.locate(), questions.preprocess, settings)
     processes, failures = [], []
-    with court.origin.bench.progress.task(f"{built.artifact.name}: timing", plan.processes) as advance:
+    with context.origin.bench.progress.task(f"{built.artifact.name}: timing", plan.processes) as advance:
         for turn in range(plan.processes):
             chance = random.Random(f"{settings.seed}/{turn}")  # noqa: S311 - no secret
             timing = Timing(warmup_s=plan.warmup_s, timed_s=plan.timed_s, seed=chance.getrandbits(32))

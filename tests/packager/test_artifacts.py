@@ -20,17 +20,17 @@ from torch import nn
 
 import models
 import targets
-from packager import artifacts, candidates, data, recipe, roads
+from packager import artifacts, builders, candidates, data, recipe
 from packager.artifacts import Built, build
+from packager.builders import BuildContext
 from packager.check import Agreement, check, compare
 from packager.data import Splits
-from packager.roads import Workshop
 from packager.train import logits
 from runner.errors import StepError
 from runner.manifest import Artifact, Candidate, Format, Precision, Target
 from runner.progress import Silent
 from runner.runtimes import Options, load_runtime
-from tests import modules, workshops
+from tests import contexts, modules
 from tests.every_file import every_file
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,26 +53,26 @@ def _engine() -> Iterator[None]:
     torch.backends.quantized.engine = before
 
 
-def shop(module: nn.Module, splits: Splits, folder: Path) -> Workshop:
-    """Return a workshop for a network, which its class stands for in the cache."""
-    return workshops.shop(module, workshops.bench(splits, folder))
+def context_of(module: nn.Module, splits: Splits, folder: Path) -> BuildContext:
+    """Return a context for a network, which its class stands for in the cache."""
+    return contexts.context(module, contexts.bench(splits, folder))
 
 
-def otherwise(workshop: Workshop, **changed: Any) -> Workshop:
-    """Return a workshop that has other data, or follows another recipe."""
-    return replace(workshop, bench=replace(workshop.bench, **changed))
+def otherwise(context: BuildContext, **changed: Any) -> BuildContext:
+    """Return a context that has other data, or follows another recipe."""
+    return replace(context, bench=replace(context.bench, **changed))
 
 
 @pytest.fixture(scope="module")
-def workshop(trained: nn.Module, few_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def context(trained: nn.Module, few_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> BuildContext:
     """The trained network, and a cache that the tests of this module share."""
-    return shop(trained, few_splits, tmp_path_factory.mktemp("artifacts"))
+    return context_of(trained, few_splits, tmp_path_factory.mktemp("artifacts"))
 
 
 @pytest.fixture(scope="module")
-def built(workshop: Workshop) -> Table:
+def built(context: BuildContext) -> Table:
     """Every artifact of every target, in the order in which one pack makes them."""
-    return {(target.name, candidate.name): build(candidate, workshop, target) for target, candidate in ALL}
+    return {(target.name, candidate.name): build(candidate, context, target) for target, candidate in ALL}
 
 
 def run(found: Built, target: Target, splits: Splits) -> NDArray[np.float32]:
@@ -94,7 +94,7 @@ def agreement(found: Built, target: Target, module: nn.Module, splits: Splits) -
 
 def test_there_is_a_road_for_all_that_a_target_may_ask_for() -> None:
     every = {f"{precision}.{form}" for precision, form in itertools.product(get_args(Precision), get_args(Format))}
-    assert {f"{precision}.{form}" for precision, form in roads.ROADS} == every - set(candidates.IMPOSSIBLE)
+    assert {f"{precision}.{form}" for precision, form in builders.BUILDERS} == every - set(candidates.IMPOSSIBLE)
     assert set(artifacts.SUFFIXES) == set(artifacts.MAKERS) == set(get_args(Format))
 
 
@@ -162,9 +162,9 @@ def test_fp32_files_are_shared_by_targets_and_int8_files_are_their_own(built: Ta
 
 @pytest.mark.parametrize(("target", "candidate"), ALL, ids=NAMES)
 def test_a_file_that_was_made_is_found_again(
-    target: Target, candidate: Candidate, built: Table, workshop: Workshop
+    target: Target, candidate: Candidate, built: Table, context: BuildContext
 ) -> None:
-    first, again = built[target.name, candidate.name], build(candidate, workshop, target)
+    first, again = built[target.name, candidate.name], build(candidate, context, target)
 
     assert again == replace(first, cached=True)
 
@@ -182,18 +182,18 @@ def test_a_file_that_was_made_is_found_again(
     ],
 )
 def test_a_file_is_made_anew_where_what_it_depends_on_has_changed(
-    name: str, changed: set[Candidate], built: Table, workshop: Workshop
+    name: str, changed: set[Candidate], built: Table, context: BuildContext
 ) -> None:
-    splits = workshop.bench.splits
+    splits = context.bench.splits
     other = {
-        "network": replace(workshop, network=replace(workshop.network, key="another")),
-        "opset": otherwise(workshop, recipe=recipe.Recipe(export=recipe.Export(opset=19))),
-        "method": replace(workshop, quantize=recipe.Quantize(method="dynamic")),
-        "calibration": otherwise(workshop, splits=replace(splits, sha256="1" * 64)),
-        "preprocess": otherwise(workshop, splits=replace(splits, preprocess=replace(splits.preprocess, mean=(0.5,)))),
+        "network": replace(context, network=replace(context.network, key="another")),
+        "opset": otherwise(context, recipe=recipe.Recipe(export=recipe.Export(opset=19))),
+        "method": replace(context, quantize=recipe.Quantize(method="dynamic")),
+        "calibration": otherwise(context, splits=replace(splits, sha256="1" * 64)),
+        "preprocess": otherwise(context, splits=replace(splits, preprocess=replace(splits.preprocess, mean=(0.5,)))),
         # What neither the network nor the integers come from.
-        "seed": otherwise(workshop, recipe=recipe.Recipe(seed=1, measure=recipe.Measure(threads=1))),
-        "title": replace(workshop, name="half", title="half of it"),
+        "seed": otherwise(context, recipe=recipe.Recipe(seed=1, measure=recipe.Measure(threads=1))),
+        "title": replace(context, name="half", title="half of it"),
     }[name]
     for candidate in (FP32_ONNX, INT8_ONNX, INT8_TORCHSCRIPT):
         found = build(candidate, other, X86)
@@ -209,15 +209,15 @@ def test_a_file_is_made_anew_where_what_it_depends_on_has_changed(
         replace(X86, engine="onednn"),
     ],
 )
-def test_int8_is_made_anew_for_a_target_of_other_integers(other: Target, built: Table, workshop: Workshop) -> None:
-    found = build(INT8_ONNX, workshop, other)
+def test_int8_is_made_anew_for_a_target_of_other_integers(other: Target, built: Table, context: BuildContext) -> None:
+    found = build(INT8_ONNX, context, other)
 
     assert found.file != built["x86", "int8.onnx"].file
-    assert build(FP32_ONNX, workshop, other).cached
+    assert build(FP32_ONNX, context, other).cached
 
 
-def test_the_opset_of_the_recipe_is_in_the_file_and_in_the_record(workshop: Workshop) -> None:
-    found = build(FP32_ONNX, otherwise(workshop, recipe=recipe.Recipe(export=recipe.Export(opset=18))), X86)
+def test_the_opset_of_the_recipe_is_in_the_file_and_in_the_record(context: BuildContext) -> None:
+    found = build(FP32_ONNX, otherwise(context, recipe=recipe.Recipe(export=recipe.Export(opset=18))), X86)
 
     assert found.artifact.opset == 18
     assert onnx.load(found.file).opset_import[0].version == 18
@@ -225,9 +225,9 @@ def test_the_opset_of_the_recipe_is_in_the_file_and_in_the_record(workshop: Work
 
 @pytest.mark.parametrize("target", [X86, ARM], ids=["x86", "arm-qnnpack"])
 def test_dynamic_quantization_goes_the_same_roads(
-    target: Target, workshop: Workshop, trained: nn.Module, few_splits: Splits
+    target: Target, context: BuildContext, trained: nn.Module, few_splits: Splits
 ) -> None:
-    dynamic = replace(workshop, quantize=recipe.Quantize(method="dynamic"))
+    dynamic = replace(context, quantize=recipe.Quantize(method="dynamic"))
     for candidate in (INT8_ONNX, INT8_TORCHSCRIPT):
         assert agreement(build(candidate, dynamic, target), target, trained, few_splits).snr_db >= 20
 
@@ -236,7 +236,7 @@ def test_dynamic_quantization_goes_the_same_roads(
 def test_dynamic_quantization_is_refused_where_there_is_nothing_for_it(
     candidate: Candidate, few_splits: Splits, tmp_path: Path
 ) -> None:
-    bare = shop(modules.Convolutional().eval(), few_splits, tmp_path)
+    bare = context_of(modules.Convolutional().eval(), few_splits, tmp_path)
     with pytest.raises(StepError) as caught:
         build(candidate, replace(bare, quantize=recipe.Quantize(method="dynamic")), X86)
 
@@ -248,7 +248,7 @@ def test_dynamic_quantization_is_refused_where_there_is_nothing_for_it(
 def test_a_network_whose_batch_is_fixed_is_calibrated_and_run_one_by_one(few_splits: Splits, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = modules.Unrolled().eval()
-    one_by_one = shop(module, few_splits, tmp_path)
+    one_by_one = context_of(module, few_splits, tmp_path)
     for candidate in (FP32_ONNX, INT8_ONNX, Candidate(precision="fp32", format="torchscript")):
         found = build(candidate, one_by_one, X86)
 
@@ -266,11 +266,11 @@ def test_networks_with_shortcuts_and_depthwise_convolutions_go_every_road(
     torch.manual_seed(0)
     module = modules.Residual() if name == "residual" else models.build(name, 1, 4, 32, 32)
     images = torch.from_numpy(splits.preprocess.apply(splits.calibration.array()))
-    workshop = shop(modules.settled(module, images), splits, tmp_path)
+    context = context_of(modules.settled(module, images), splits, tmp_path)
 
     for target in (X86, ARM):
         for candidate in target.artifacts:
-            found = build(candidate, workshop, target)
+            found = build(candidate, context, target)
             assert found.artifact.dynamic_batch
             near = agreement(found, target, module, splits)
             assert near.snr_db >= (100 if candidate.precision == "fp32" else 20), f"{target.name} {candidate.name}"

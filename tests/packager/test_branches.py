@@ -11,7 +11,7 @@ from packager import recipe
 from packager.branches import branches
 from packager.data import Splits
 from packager.network import Network
-from tests import workshops
+from tests import contexts
 
 X86 = targets.load("x86")
 ZEROS = recipe.Prune(method="l1", amount=0.5, fine_tune_epochs=0)
@@ -34,9 +34,9 @@ class Made:
 
     def of(self, plan: recipe.Recipe) -> list[tuple[str, str]]:
         """Return names and titles."""
-        found = branches(self.network, workshops.bench(self.splits, self.folder, plan))
+        found = branches(self.network, contexts.bench(self.splits, self.folder, plan))
         return [
-            (each.workshop.artifact(candidate), each.workshop.title)
+            (each.context.artifact(candidate), each.context.title)
             for each in found
             for candidate in each.artifacts(X86)
         ]

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 import targets
-from packager import candidates, roads
+from packager import builders, candidates
 from packager.candidates import candidate
 from runner.errors import UsageError
 from runner.manifest import Candidate, Format, Precision
@@ -19,7 +19,7 @@ ALL = tuple(
 
 @pytest.mark.parametrize("each", ALL, ids=lambda each: each.name)
 def test_a_name_leads_to_its_candidate_or_to_the_reason_why_there_is_none(each: Candidate) -> None:
-    if (each.precision, each.format) in roads.ROADS:
+    if (each.precision, each.format) in builders.BUILDERS:
         assert candidate(each.name) == each
         return
     with pytest.raises(UsageError) as caught:
@@ -27,7 +27,7 @@ def test_a_name_leads_to_its_candidate_or_to_the_reason_why_there_is_none(each: 
     assert str(caught.value) == f"{each.name}: {candidates.IMPOSSIBLE[each.name]}"
     # The reason ends with what to take instead, and that can be made.
     instead = caught.value.what.rpartition("; ")[2].split()[0]
-    assert instead in {other.name for other in ALL if (other.precision, other.format) in roads.ROADS}
+    assert instead in {other.name for other in ALL if (other.precision, other.format) in builders.BUILDERS}
 
 
 def test_what_targets_ask_for_can_be_made() -> None:

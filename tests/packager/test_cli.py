@@ -17,7 +17,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from packager import commands, roads
+from packager import builders, commands
 from packager.check import BOUNDS, Bounds
 from packager.cli import pack
 from packager.export import Exported
@@ -246,9 +246,9 @@ class NeverFirst(Backwards):
         return torch.cat([torch.minimum(answers[:, :1], others.amax(1, keepdim=True) - 0.01), others], 1)
 
 
-def instead(wrong: type[Backwards]) -> roads.Road:
+def instead(wrong: type[Backwards]) -> builders.Builder:
     """Return a road that exports another network than the one that is asked for."""
-    return lambda workshop, _: roads.onnx_export(wrong(workshop.network.module), workshop.bench)
+    return lambda context, _: builders.onnx_export(wrong(context.network.module), context.bench)
 
 
 def refusing(*_: object) -> Exported:
@@ -264,7 +264,7 @@ def unreadable(*_: object) -> Exported:
 def test_where_no_int8_answers_rightly_the_pack_stops_with_name_and_figure(
     job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(roads.ROADS, ("int8", "onnx"), instead(Backwards))
+    monkeypatch.setitem(builders.BUILDERS, ("int8", "onnx"), instead(Backwards))
     assert run(*job, "-o", tmp_path / "out") == 6
     err = capfd.readouterr().err
     assert "error: onnx-only: int8.onnx: check: int8.onnx does not answer as the fp32 model does: " in err
@@ -283,10 +283,10 @@ def test_where_no_int8_answers_rightly_the_pack_stops_with_name_and_figure(
     ids=["no int8 that can be run", "no int8 at all", "no reference"],
 )
 def test_without_any_int8_or_the_reference_there_is_no_bundle(
-    kind: tuple[Precision, Format], road: roads.Road, told: str, job: list[str | Path], tmp_path: Path
+    kind: tuple[Precision, Format], road: builders.Builder, told: str, job: list[str | Path], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(roads.ROADS, kind, road)
+        patch.setitem(builders.BUILDERS, kind, road)
         done = CliRunner().invoke(pack, [str(word) for word in (*job, "--epochs", "0", "-o", tmp_path / "out")])
     assert isinstance(done.exception, StepError)
     assert done.exception.exit_code == 6
@@ -301,7 +301,7 @@ def test_what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_packed_
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(roads.ROADS, ("int8", "torchscript"), refusing)
+    monkeypatch.setitem(builders.BUILDERS, ("int8", "torchscript"), refusing)
     target.write_text(
         ONNX_ONLY.replace("]", ', {precision = "int8", format = "torchscript"}]') + 'engine = "x86"\n', encoding="utf-8"
     )
@@ -340,7 +340,7 @@ def test_a_budget_that_is_missed_leaves_the_best_bundle_and_exits_1(
     job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(BOUNDS, "int8", Bounds(snr_db=-10.0, agreement=0.5))
-    monkeypatch.setitem(roads.ROADS, ("int8", "onnx"), instead(NeverFirst))
+    monkeypatch.setitem(builders.BUILDERS, ("int8", "onnx"), instead(NeverFirst))
     bundle = tmp_path / "net.edgepack"
     # A recipe that trains for int8 has no dearer way to go on with.
     assert run(*job, "--quantize", "qat", "--max-drop", "1", "-o", bundle) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import targets
-from packager import job, making, recipe
+from packager import making, prepared, recipe
 from packager.branches import Branch
 from packager.cache import Cache
 from packager.origin import origin
@@ -24,7 +24,7 @@ LEAST_SNR_DB = 20.0
 def test_a_family_packs_for_x86_and_arm_and_int8_agrees_with_fp32(name: str, tmp_path: Path) -> None:
     plan = replace(FAMILIES, models=(), model=recipe.Model(name=name))
     start = origin(plan, Cache(folder=tmp_path), Silent())
-    shared = job.prepare(start, tmp_path)
+    shared = prepared.prepare(start, tmp_path)
     for target in (targets.load("x86"), targets.load("arm-qnnpack")):
         made, left_out = making.make(target, shared)
         found = {each.built.artifact.name: each.given.logits for each in made}

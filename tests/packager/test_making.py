@@ -7,13 +7,13 @@ import pytest
 from torch import nn
 
 import targets
-from packager import job, making, recipe
+from packager import making, prepared, recipe
 from packager.data import Splits
 from packager.network import Network
 from packager.origin import Origin
 from runner.packing import LayerDamage
 from runner.progress import Silent
-from tests import workshops
+from tests import contexts
 
 ASKED = recipe.Quantize(sensitivity=True)
 HOPELESS = replace(ASKED, keep_fp32=("*",))
@@ -42,9 +42,9 @@ def damages(
 ) -> tuple[LayerDamage, ...]:
     """Ask about a network as a recipe and as its variant quantizes it."""
     plan = recipe.Recipe(quantize=own, variants=(recipe.Variant(name="other", artifacts=(), quantize=other),))
-    bench = workshops.bench(splits, folder, plan, told)
+    bench = contexts.bench(splits, folder, plan, told)
     start = Origin(name="net", trained=Network(model=trained, key="net"), bench=bench)
-    shared = job.prepare(start, folder)
+    shared = prepared.prepare(start, folder)
     told.lines.clear()
     return making.damages(targets.load("x86"), shared)
 

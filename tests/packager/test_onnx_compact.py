@@ -11,12 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import models
 import targets
-from packager import recipe, roads
+from packager import builders, recipe
 from packager.data import Splits
 from packager.export import onnx_compact
 from packager.export.onnx_compact import compact
 from runner.manifest import Candidate
-from tests import onnx_files, workshops
+from tests import contexts, onnx_files
 
 STATIC, PT2E = recipe.Quantize(), recipe.Quantize(onnx="pt2e")
 QOPERATOR, DYNAMIC = recipe.Quantize(operators="qoperator"), recipe.Quantize(method="dynamic")
@@ -24,9 +24,9 @@ INT8, FP32 = Candidate(precision="int8", format="onnx"), Candidate(precision="fp
 
 
 @pytest.fixture
-def workshop(few_splits: Splits, tmp_path: Path) -> roads.Workshop:
+def context(few_splits: Splits, tmp_path: Path) -> builders.BuildContext:
     torch.manual_seed(0)
-    return workshops.shop(models.build("resnet8", 1, 4, 28, 28).eval(), workshops.bench(few_splits, tmp_path))
+    return contexts.context(models.build("resnet8", 1, 4, 28, 28).eval(), contexts.bench(few_splits, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def workshop(few_splits: Splits, tmp_path: Path) -> roads.Workshop:
     ],
 )
 def test_the_answers_are_the_same_bit_for_bit(
-    target: str, plan: recipe.Quantize, workshop: roads.Workshop, monkeypatch: pytest.MonkeyPatch
+    target: str, plan: recipe.Quantize, context: builders.BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for_ = targets.load(target)
     with monkeypatch.context() as patch:
         patch.setattr(onnx_compact, "compact", lambda content: content)
-        whole = roads.export(INT8, replace(workshop, quantize=plan), for_).content
+        whole = builders.export(INT8, replace(context, quantize=plan), for_).content
     small = compact(whole)
-    inputs = workshop.bench.splits.preprocess.apply(workshop.bench.splits.evaluation.array())
+    inputs = context.bench.splits.preprocess.apply(context.bench.splits.evaluation.array())
 
     onnx.checker.check_model(onnx.load_from_string(small), full_check=True)
     assert len(small) < len(whole)
@@ -57,17 +57,17 @@ def test_the_answers_are_the_same_bit_for_bit(
 @pytest.mark.parametrize("target", ["x86", "arm-qnnpack"])
 @pytest.mark.parametrize("plan", [STATIC, PT2E])
 def test_an_int8_resnet8_is_hardly_more_than_a_quarter_of_its_fp32(
-    target: str, plan: recipe.Quantize, workshop: roads.Workshop
+    target: str, plan: recipe.Quantize, context: builders.BuildContext
 ) -> None:
     for_ = targets.load(target)
-    fp32 = roads.export(FP32, workshop, for_).content
-    int8 = roads.export(INT8, replace(workshop, quantize=plan), for_).content
+    fp32 = builders.export(FP32, context, for_).content
+    int8 = builders.export(INT8, replace(context, quantize=plan), for_).content
 
     assert len(int8) <= 0.27 * len(fp32)
 
 
-def test_inputs_outputs_and_layers_keep_their_names(workshop: roads.Workshop) -> None:
-    content = roads.export(INT8, workshop, targets.load("x86")).content
+def test_inputs_outputs_and_layers_keep_their_names(context: builders.BuildContext) -> None:
+    content = builders.export(INT8, context, targets.load("x86")).content
     graph = onnx.load_from_string(content).graph
 
     assert ([value.name for value in graph.input], [value.name for value in graph.output]) == (["input"], ["logits"])

@@ -10,14 +10,15 @@ from torch.ao.nn.quantized import Conv2d, Linear
 
 import targets
 from packager import qat, recipe
+from packager.builders import BuildContext
 from packager.data import Splits
 from packager.network import Network, Workbench
 from packager.prune import l1
 from packager.quantize import Order, fx
 from packager.recipe import Prune, Qat, Quantize, Recipe
-from packager.roads import Workshop
 from runner.errors import StepError
-from tests.workshops import bench, shop
+from tests import contexts
+from tests.contexts import bench
 
 PLAN = Quantize(qat=Qat(epochs=1, learning_rate=0.01, distil=0.0))
 
@@ -37,48 +38,46 @@ def work(few_splits: Splits, tmp_path: Path) -> Workbench:
 
 
 @pytest.fixture
-def workshop(trained: nn.Module, work: Workbench) -> Workshop:
-    """Return a workshop for a pruned network."""
-    whole = shop(trained, work, PLAN)
+def context(trained: nn.Module, work: Workbench) -> BuildContext:
+    """Return a context for a pruned network."""
+    whole = contexts.context(trained, work, PLAN)
     return replace(whole, network=half_of(whole.network.module))
 
 
-def order(workshop: Workshop, plan: Quantize = PLAN) -> Order:
-    return replace(workshop.order(targets.load("x86")), plan=plan)
+def order(context: BuildContext, plan: Quantize = PLAN) -> Order:
+    return replace(context.order(targets.load("x86")), plan=plan)
 
 
-def school(workshop: Workshop) -> qat.School:
-    return qat.School(technique="fx", network=workshop.network, teacher=workshop.teacher.module, bench=workshop.bench)
+def school(context: BuildContext) -> qat.QatContext:
+    return qat.QatContext(technique="fx", network=context.network, teacher=context.teacher.module, bench=context.bench)
 
 
-def test_weights_that_were_pruned_stay_zero(workshop: Workshop) -> None:
-    found = qat.learned(fx, workshop.network.module, order(workshop), school(workshop))
+def test_weights_that_were_pruned_stay_zero(context: BuildContext) -> None:
+    found = qat.learned(fx, context.network.module, order(context), school(context))
 
     assert [epoch.stage for epoch in found.epochs] == ["qat"]
     layers = [layer for layer in found.module.modules() if isinstance(layer, Conv2d | Linear)]
     integers = [layer.weight().int_repr() for layer in layers]
-    assert len(integers) == len(workshop.network.masks)
-    for weight, mask in zip(integers, workshop.network.masks.values(), strict=True):
+    assert len(integers) == len(context.network.masks)
+    for weight, mask in zip(integers, context.network.masks.values(), strict=True):
         assert not torch.any(weight[mask == 0])
 
 
-def test_pruned_weights_that_cannot_be_followed_are_told(workshop: Workshop) -> None:
-    lost = replace(workshop.network, masks={"elsewhere.weight": torch.ones(3)})
+def test_pruned_weights_that_cannot_be_followed_are_told(context: BuildContext) -> None:
+    lost = replace(context.network, masks={"elsewhere.weight": torch.ones(3)})
     with pytest.raises(StepError) as caught:
-        qat.learned(fx, workshop.network.module, order(workshop), replace(school(workshop), network=lost))
+        qat.learned(fx, context.network.module, order(context), replace(school(context), network=lost))
     assert str(caught.value) == (
         "1 of 1 pruned weights would not stay zero in the training\n"
         "  try: --prune-method channels, or static quantization without [quantize.qat]"
     )
 
 
-def test_what_changes_nothing_of_the_training_does_not_train_again(workshop: Workshop) -> None:
-    first = qat.learned(fx, workshop.network.module, order(workshop), school(workshop))
+def test_what_changes_nothing_of_the_training_does_not_train_again(context: BuildContext) -> None:
+    first = qat.learned(fx, context.network.module, order(context), school(context))
     told = replace(PLAN, sensitivity=True, operators="qoperator")
-    again = qat.learned(fx, workshop.network.module, order(workshop, told), school(workshop))
-    other = qat.learned(
-        fx, workshop.network.module, order(workshop, replace(PLAN, per_channel=False)), school(workshop)
-    )
+    again = qat.learned(fx, context.network.module, order(context, told), school(context))
+    other = qat.learned(fx, context.network.module, order(context, replace(PLAN, per_channel=False)), school(context))
 
     assert first.epochs == again.epochs
     assert first.epochs[0].duration_s != other.epochs[0].duration_s

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 import targets
-from packager import compatibility, recipe, roads, tune
+from packager import builders, compatibility, recipe, tune
+from packager.builders import BuildContext
 from packager.cache import Cache
 from packager.cli import pack
 from packager.export import Exported
 from packager.options import Options, resolve
 from packager.recipe import Budget, Prune, Quantize, Recipe
-from packager.roads import Workshop
 from packager.tune import Wish
 from packager.tune.plan import as_recipe
-from packager.tune.search import Found, Order, search
+from packager.tune.search import Found, SearchOrder, search
 from runner import codec, device, edge
 from runner.bundle import open_bundle
 from runner.errors import StepError, UsageError
@@ -50,8 +50,10 @@ def plan(few_images: Path) -> Recipe:
     )
 
 
-def order(plan: Recipe, wish: Wish, folder: Path, cache: Cache, progress: Progress) -> Order:
-    return Order(recipe=plan, target=targets.load("x86"), wish=wish, output=folder, cache=cache, progress=progress)
+def order(plan: Recipe, wish: Wish, folder: Path, cache: Cache, progress: Progress) -> SearchOrder:
+    return SearchOrder(
+        recipe=plan, target=targets.load("x86"), wish=wish, output=folder, cache=cache, progress=progress
+    )
 
 
 @pytest.fixture
@@ -133,14 +135,14 @@ def test_a_hopeless_trial_is_stopped_before_it_is_quantized(searched: Search) ->
 def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
     searched: Search, plan: Recipe, whole: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = roads.ROADS["int8", "onnx"]
+    honest = builders.BUILDERS["int8", "onnx"]
 
-    def fails_pruned(workshop: Workshop, target: Target) -> Exported:
-        if workshop.network.key != workshop.teacher.key:
+    def fails_pruned(context: BuildContext, target: Target) -> Exported:
+        if context.network.key != context.teacher.key:
             raise StepError("the network has become too thin\n  in conv1")
-        return honest(workshop, target)
+        return honest(context, target)
 
-    monkeypatch.setitem(roads.ROADS, ("int8", "onnx"), fails_pruned)
+    monkeypatch.setitem(builders.BUILDERS, ("int8", "onnx"), fails_pruned)
     pruned = [each.trial for each in whole.records if each.finding and each.finding.plan.prune]
     # Otherwise quantized: in the cache lie the files of the others, which need not be made.
     found = searched(replace(FOUR, trials=pruned[0]), replace(plan, quantize=Quantize(percentile=99.0)))

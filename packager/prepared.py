@@ -19,11 +19,11 @@ class Examination:
     """Images for the runner, and what a drop on them is measured against."""
 
     questions: Questions
-    ground: budget.Ground
+    baseline: budget.Baseline
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Job:
+class Prepared:
     """What all targets of one order share."""
 
     name: str
@@ -46,7 +46,7 @@ class Job:
         return self.bench.journal
 
 
-def prepare(start: Origin, folder: Path) -> Job:
+def prepare(start: Origin, folder: Path) -> Prepared:
     """Prune where the recipe says so, and lay out the images in a folder. Raises StepError."""
     trained, bench = start.trained, start.bench
     plan, journal = bench.recipe, bench.journal
@@ -56,7 +56,7 @@ def prepare(start: Origin, folder: Path) -> Job:
             split: _examination(trained, bench, folder / f"{split}.npy", split)
             for split in (("evaluation", "validation") if plan.budget else ("evaluation",))
         }
-    return Job(
+    return Prepared(
         name=start.name,
         bench=bench,
         trained=trained,
@@ -77,24 +77,24 @@ def _examination(trained: Network, bench: Workbench, path: Path, split: str) -> 
     samples = splits.evaluation if split == "evaluation" else splits.validation
     return Examination(
         questions=questions(samples, splits.preprocess, path),
-        ground=budget.Ground(labels=samples.labels, trained=logits(trained, samples, splits.preprocess)),
+        baseline=budget.Baseline(labels=samples.labels, trained=logits(trained, samples, splits.preprocess)),
     )
 
 
 def _epochs(trained: Network, found: tuple[Branch, ...]) -> tuple[Epoch, ...]:
-    networks = {trained.key: trained} | {branch.workshop.network.key: branch.workshop.network for branch in found}
+    networks = {trained.key: trained} | {branch.context.network.key: branch.context.network for branch in found}
     return tuple(epoch for network in networks.values() for epoch in network.epochs)
 
 
 def _facts(found: tuple[Branch, ...], bench: Workbench) -> tuple[NetworkFacts, ...]:
     """Count what each network is made of, where more than one shall be compared."""
-    networks = {branch.workshop.network.key: branch.workshop for branch in reversed(found)}
+    networks = {branch.context.network.key: branch.context for branch in reversed(found)}
     if len(networks) < 2:
         return ()
     facts = []
-    for workshop in reversed(networks.values()):
-        counts = counting.count(workshop.network.module, bench.example)
+    for context in reversed(networks.values()):
+        counts = counting.count(context.network.module, bench.example)
         facts.append(
-            NetworkFacts(name=workshop.name, parameters=counts.parameters, nonzero=counts.nonzero, macs=counts.macs)
+            NetworkFacts(name=context.name, parameters=counts.parameters, nonzero=counts.nonzero, macs=counts.macs)
         )
     return tuple(facts)

@@ -5,13 +5,13 @@ from pathlib import Path
 from torch import nn
 
 from packager import recipe
+from packager.builders import BuildContext
 from packager.cache import Cache
 from packager.data import Splits
 from packager.journal import Journal
 from packager.network import Network, Workbench
 from packager.onnx_model import OnnxModel
 from packager.recipe import Recipe
-from packager.roads import Workshop
 from runner.progress import Progress, Silent
 
 QUANTIZE = recipe.Quantize()
@@ -25,14 +25,14 @@ def bench(splits: Splits, folder: Path, plan: Recipe | None = None, progress: Pr
     )
 
 
-def shop(
+def context(
     model: nn.Module | OnnxModel,
     work: Workbench,
     quantize: recipe.Quantize | None = QUANTIZE,
     *,
     name: str = "",
     key: str = "",
-) -> Workshop:
-    """Return a workshop for a network, which its class stands for in the cache where no key is given."""
+) -> BuildContext:
+    """Return a context for a network, which its class stands for in the cache where no key is given."""
     network = Network(model=model, key=key or type(model).__name__)
-    return Workshop(name=name, network=network, teacher=network, quantize=quantize, bench=work)
+    return BuildContext(name=name, network=network, teacher=network, quantize=quantize, bench=work)

@@ -1,6 +1,6 @@
-"""One road for each precision and format: from a network to the bytes of a file.
+"""One builder for each precision and format: from a network to the bytes of a file.
 
-The libraries behind a road load when it is taken: each is heavy, and some are deprecated.
+The libraries behind a builder load when it is called: each is heavy, and some are deprecated.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Integers = Literal["torch", "pt2e", "onnxruntime"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Workshop:
+class BuildContext:
     """What artifacts are made from."""
 
     name: str = ""
@@ -80,101 +80,101 @@ def _steps(integers: Integers, *, reduced: bool) -> float:
     return bias_correction.REDUCED_PT2E if reduced and integers == "pt2e" else bias_correction.TORCH
 
 
-Road = Callable[[Workshop, Target], Exported]
+Builder = Callable[[BuildContext, Target], Exported]
 
 
-def export(candidate: Candidate, workshop: Workshop, target: Target) -> Exported:
+def export(candidate: Candidate, context: BuildContext, target: Target) -> Exported:
     """Make the file of a candidate. Raises StepError."""
-    return ROADS[candidate.precision, candidate.format](workshop, target)
+    return BUILDERS[candidate.precision, candidate.format](context, target)
 
 
-def fp32_onnx(workshop: Workshop, _: Target) -> Exported:
+def fp32_onnx(context: BuildContext, _: Target) -> Exported:
     """Return the network as an ONNX file; one that came as such is taken as it is."""
-    model = workshop.network.model
-    return _as_it_is(model) if isinstance(model, OnnxModel) else onnx_export(model, workshop.bench)
+    model = context.network.model
+    return _as_it_is(model) if isinstance(model, OnnxModel) else onnx_export(model, context.bench)
 
 
-def _fp16_onnx(workshop: Workshop, _: Target) -> Exported:
-    model = workshop.network.model
+def _fp16_onnx(context: BuildContext, _: Target) -> Exported:
+    model = context.network.model
     if isinstance(model, OnnxModel):
         from packager.export import onnx_half  # noqa: PLC0415 - heavy
 
         return replace(_as_it_is(model), content=onnx_half.half(model.content))
-    return onnx_export(HalfPrecision(model), workshop.bench)
+    return onnx_export(HalfPrecision(model), context.bench)
 
 
-def _int8_onnx(workshop: Workshop, target: Target) -> Exported:
+def _int8_onnx(context: BuildContext, target: Target) -> Exported:
     from packager.export import onnx_compact  # noqa: PLC0415 - heavy
 
-    made = _integer_onnx(workshop, workshop.order(target))
+    made = _integer_onnx(context, context.order(target))
     return replace(made, content=onnx_compact.compact(made.content))
 
 
-def _integer_onnx(workshop: Workshop, order: Order) -> Exported:
+def _integer_onnx(context: BuildContext, order: Order) -> Exported:
     if order.plan.qat is not None or order.plan.onnx == "pt2e":
-        return _pt2e_onnx(workshop, order)
+        return _pt2e_onnx(context, order)
     from packager.quantize import onnx_dynamic, onnx_static  # noqa: PLC0415 - heavy
 
     dynamic = order.plan.method == "dynamic"
-    fp32 = float_onnx(workshop, order, None if dynamic else "onnxruntime")
+    fp32 = float_onnx(context, order, None if dynamic else "onnxruntime")
     if dynamic:
         return replace(fp32, content=onnx_dynamic.quantize(fp32.content, order))
     return replace(fp32, content=onnx_static.quantize(fp32.content, order, dynamic_batch=fp32.dynamic_batch))
 
 
-def float_onnx(workshop: Workshop, order: Order, integers: Integers | None = "onnxruntime") -> Exported:
+def float_onnx(context: BuildContext, order: Order, integers: Integers | None = "onnxruntime") -> Exported:
     """Return the ONNX file that is quantized: in fp32, equalized and corrected where the recipe has it so."""
     if order.plan.equalize or (order.plan.correct_bias and integers is not None):
-        return onnx_export(workshop.adjusted(order, integers), workshop.bench)
-    return fp32_onnx(workshop, order.target)
+        return onnx_export(context.adjusted(order, integers), context.bench)
+    return fp32_onnx(context, order.target)
 
 
-def _pt2e_onnx(workshop: Workshop, order: Order) -> Exported:
+def _pt2e_onnx(context: BuildContext, order: Order) -> Exported:
     from packager.quantize import pt2e  # noqa: PLC0415 - heavy
 
-    opset = workshop.bench.recipe.export.opset
-    module = workshop.adjusted(order, "pt2e")
+    opset = context.bench.recipe.export.opset
+    module = context.adjusted(order, "pt2e")
     if order.plan.qat is None:
-        return pt2e.to_onnx(pt2e.quantize(module, order), workshop.bench.example, opset)
-    learned = qat.learned(pt2e, module, order, _school(workshop, "pt2e"))
-    return replace(pt2e.to_onnx(learned.module, workshop.bench.example, opset), epochs=learned.epochs)
+        return pt2e.to_onnx(pt2e.quantize(module, order), context.bench.example, opset)
+    learned = qat.learned(pt2e, module, order, _qat_context(context, "pt2e"))
+    return replace(pt2e.to_onnx(learned.module, context.bench.example, opset), epochs=learned.epochs)
 
 
-def _weights_onnx(bits: int) -> Road:
-    def road(workshop: Workshop, target: Target) -> Exported:
+def _weights_onnx(bits: int) -> Builder:
+    def builder(context: BuildContext, target: Target) -> Exported:
         from packager.quantize import onnx_weight_only  # noqa: PLC0415 - heavy
 
-        order = workshop.order(target)
-        fp32 = float_onnx(workshop, order, None)
+        order = context.order(target)
+        fp32 = float_onnx(context, order, None)
         return replace(fp32, content=onnx_weight_only.quantize(fp32.content, order, bits))
 
-    return road
+    return builder
 
 
-def _fp32_torchscript(workshop: Workshop, _: Target) -> Exported:
-    return _torchscript(workshop.network.module, workshop)
+def _fp32_torchscript(context: BuildContext, _: Target) -> Exported:
+    return _torchscript(context.network.module, context)
 
 
-def _half_torchscript(dtype: torch.dtype) -> Road:
-    return lambda workshop, _: _torchscript(HalfPrecision(workshop.network.module, dtype), workshop)
+def _half_torchscript(dtype: torch.dtype) -> Builder:
+    return lambda context, _: _torchscript(HalfPrecision(context.network.module, dtype), context)
 
 
-def _int8_torchscript(workshop: Workshop, target: Target) -> Exported:
+def _int8_torchscript(context: BuildContext, target: Target) -> Exported:
     from packager.quantize import eager, fx, torch_dynamic  # noqa: PLC0415 - deprecated, and loaded by nobody else
 
-    order = workshop.order(target)
-    module = workshop.adjusted(order, None if order.plan.method == "dynamic" else "torch")
+    order = context.order(target)
+    module = context.adjusted(order, None if order.plan.method == "dynamic" else "torch")
     if order.plan.qat is not None:
-        learned = qat.learned(fx, module, order, _school(workshop, "fx"))
-        return replace(_torchscript(learned.module, workshop), epochs=learned.epochs)
+        learned = qat.learned(fx, module, order, _qat_context(context, "fx"))
+        return replace(_torchscript(learned.module, context), epochs=learned.epochs)
     if order.plan.method == "dynamic":
-        return _torchscript(torch_dynamic.quantize(module, order), workshop)
-    return _torchscript((eager if order.plan.torch == "eager" else fx).quantize(module, order), workshop)
+        return _torchscript(torch_dynamic.quantize(module, order), context)
+    return _torchscript((eager if order.plan.torch == "eager" else fx).quantize(module, order), context)
 
 
-def _school(workshop: Workshop, technique: str) -> qat.School:
-    return qat.School(
-        technique=technique, network=workshop.network, teacher=workshop.teacher.module, bench=workshop.bench
+def _qat_context(context: BuildContext, technique: str) -> qat.QatContext:
+    return qat.QatContext(
+        technique=technique, network=context.network, teacher=context.teacher.module, bench=context.bench
     )
 
 
@@ -189,13 +189,13 @@ def onnx_export(module: nn.Module, bench: Workbench) -> Exported:
     return onnx.export(module, bench.example, bench.recipe.export.opset)
 
 
-def _torchscript(module: nn.Module, workshop: Workshop) -> Exported:
+def _torchscript(module: nn.Module, context: BuildContext) -> Exported:
     from packager.export import torchscript  # noqa: PLC0415 - deprecated, and loaded by nobody else
 
-    return torchscript.export(module, workshop.bench.example)
+    return torchscript.export(module, context.bench.example)
 
 
-ROADS: dict[tuple[Precision, Format], Road] = {
+BUILDERS: dict[tuple[Precision, Format], Builder] = {
     ("fp32", "onnx"): fp32_onnx,
     ("fp16", "onnx"): _fp16_onnx,
     ("int8", "onnx"): _int8_onnx,

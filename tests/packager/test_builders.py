@@ -7,10 +7,10 @@ import pytest
 from torch import nn
 
 import targets
-from packager import recipe, roads
+from packager import builders, recipe
 from packager.data import Splits
 from runner.manifest import Candidate, Format, Precision
-from tests import workshops
+from tests import contexts
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_biases_are_corrected_for_static_int8_alone(
     few_splits: Splits,
     tmp_path: Path,
 ) -> None:
-    workshop = workshops.shop(trained, workshops.bench(few_splits, tmp_path))
+    context = contexts.context(trained, contexts.bench(few_splits, tmp_path))
     candidate, target = Candidate(precision=precision, format=format_), targets.load("x86")
     plans = [recipe.Quantize(method=method, correct_bias=wish) for wish in (False, True)]
-    files = [roads.export(candidate, replace(workshop, quantize=plan), target).content for plan in plans]
+    files = [builders.export(candidate, replace(context, quantize=plan), target).content for plan in plans]
 
     assert (files[0] != files[1]) == corrects

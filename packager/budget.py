@@ -81,7 +81,7 @@ class Found:
             tries=self.tries,
             chosen=self.chosen,
             evaluation=evaluation,
-            holds=held and holds(evaluation, max_drop),
+            holds=held and evaluation.within(max_drop),
         )
 
 
@@ -96,11 +96,6 @@ class Search:
     validation: Baseline
     answer: Answer
     say: Say
-
-
-def holds(drop: Drop, max_drop: float) -> bool:
-    """Say whether a drop, as measured, is within the budget."""
-    return drop.drop <= max_drop + 1e-9
 
 
 def find(search: Search) -> Found:
@@ -118,7 +113,7 @@ def find(search: Search) -> Found:
             failure = failure or error
             tries.append(Try(what=attempt.what, validation=None, failure=error.what, holds=False))
         else:
-            tries.append(Try(what=attempt.what, validation=drop, holds=holds(drop, limit)))
+            tries.append(Try(what=attempt.what, validation=drop, holds=drop.within(limit)))
             if best is None or drop.drop < best[0]:
                 best = (drop.drop, attempt.what, built)
         search.say(tries[-1])

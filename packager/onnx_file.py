@@ -33,7 +33,7 @@ def read(path: Path) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, UnicodeDecodeError) as error:
-        raise StepError(f"is damaged or no valid ONNX file: {first_line(error)}", where=str(path)) from None
+        raise StepError(f"is damaged or no valid ONNX file: {said(error)}", where=str(path)) from None
     _refuse_rounded(model, path)
     return model
 
@@ -73,7 +73,7 @@ def upgraded(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             return version_converter.convert_version(model, LOWEST_OPSET)
     except Exception as error:  # noqa: BLE001 - the converter raises whatever it meets
         raise StepError(
-            f"is written in opset {opset(model)}, and cannot be converted to {LOWEST_OPSET}: {first_line(error)}",
+            f"is written in opset {opset(model)}, and cannot be converted to {LOWEST_OPSET}: {said(error)}",
             where=str(path),
             advice=f"export it with opset {LOWEST_OPSET} or higher",
         ) from None
@@ -144,7 +144,7 @@ def for_any_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     return copied
 
 
-def first_line(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """Return the first line of what a library said."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
@@ -161,7 +161,7 @@ def _take_in(model: onnx.ModelProto, path: Path) -> None:
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        what = f"the weights in {', '.join(sorted(files))} cannot be read: {first_line(error)}"
+        what = f"the weights in {', '.join(sorted(files))} cannot be read: {said(error)}"
         raise StepError(what, where=str(path), advice=EXPORT_AGAIN) from None
 
 

@@ -210,4 +210,4 @@ def _run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> L
 
 def _said(error: Exception) -> str:
     """Return what ONNX Runtime said, without its numbers and names of errors."""
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", onnx_file.first_line(error))
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", onnx_file.said(error))

@@ -73,6 +73,12 @@ class StepError(EdgepackError):
     exit_code = 6
 
 
+def first_line(error: BaseException) -> str:
+    """Return `Type: first line` of what a library raised: its pages belong into EDGEPACK_DEBUG, not into a message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the choice nearest to `word`, or an empty string when none is near."""
     found = difflib.get_close_matches(word, list(choices), n=1)

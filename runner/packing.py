@@ -6,6 +6,8 @@ from typing import Literal
 from runner.interval import Interval
 from runner.manifest import LeftOut
 
+ROUNDING = 1e-9
+
 Stage = Literal["train", "prune", "qat"]
 
 
@@ -65,6 +67,10 @@ class Drop:
     drop: float
     """A fraction; negative where it is higher."""
     interval: Interval
+
+    def within(self, limit: float) -> bool:
+        """Say whether the drop, as measured, is at most so much; shares of samples are no exact binary fractions."""
+        return self.drop <= limit + ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

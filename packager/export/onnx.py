@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from packager.export import Exported
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quiet import quiet
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 INPUT, OUTPUT = "input", "logits"
 NOTES = ("doc_string", "metadata_props")
@@ -70,5 +70,4 @@ def _cause(error: BaseException) -> str:
     """Return the first line of the innermost error: the exporter wraps it in pages of its own."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    return first_line(error)

@@ -7,7 +7,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from packager.export.onnx import stripped
 from packager.quantize.onnx_graph import prepared
 from packager.quiet import quiet
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 
 def half(content: bytes) -> bytes:
@@ -22,7 +22,6 @@ def half(content: bytes) -> bytes:
             converted.topological_sort()
             onnx.checker.check_model(converted.model)
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            what = f"the model cannot be converted to float16: {type(error).__name__}: {lines[0] if lines else ''}"
+            what = f"the model cannot be converted to float16: {first_line(error)}"
             raise StepError(what, advice="leave fp16.onnx out") from error
     return stripped(converted.model)

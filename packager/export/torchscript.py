@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from packager.export import Exported
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quiet import quiet
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 MANGLED = re.compile(rb"___torch_mangle_\d+")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -35,7 +35,7 @@ def export(module: nn.Module, example: Tensor) -> Exported:
             frozen = _frozen(module, example)
         except Exception as error:
             layer = failing_layer(module, lambda network: _frozen(network, example))
-            what = f"the network cannot be traced to TorchScript, in {layer}: {_first_line(error)}"
+            what = f"the network cannot be traced to TorchScript, in {layer}: {first_line(error)}"
             raise StepError(what, advice=ADVICE) from error
         file = io.BytesIO()
         torch.jit.save(frozen, file)
@@ -109,8 +109,3 @@ def _reproducible(archive: bytes) -> bytes:
             stable = MANGLED.sub(rename, name.encode()).decode()
             target.writestr(zipfile.ZipInfo(stable, EPOCH), content)
     return file.getvalue()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

@@ -19,7 +19,7 @@ from packager.prune.coupled import Coupled, coupled, without
 from packager.prune.cuts import Cut, Ranking, cuts, going, ranking, share_of_channels
 from packager.prune.importance import score
 from packager.prune.unpruned import Unpruned, carry, unpruned
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 LESS = "a smaller `round_to` or a shorter `keep` in the recipe's [prune]"
 WEIGHTS = '`method = "l1"` in the recipe\'s [prune], which leaves the channels as they are'
@@ -41,7 +41,7 @@ class Subject:
                 whole, answers = self.module(self.example), module(self.example)
         except Exception as error:
             # Whatever the network's own code raises, or torch-pruning where a layer is not as layers are.
-            raise StepError(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}") from error
+            raise StepError(first_line(error)) from error
         if answers.shape != whole.shape:
             raise StepError(f"its answers have the shape {tuple(answers.shape)} in place of {tuple(whole.shape)}")
         return module

@@ -22,7 +22,7 @@ from packager.quantize.engine import use_engine
 from packager.quantize.fx import attempt, mean_keeps_rank
 from packager.quantize.keep_fp32 import kept
 from packager.quiet import quiet
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 TOLERANCE = 1e-3
 """Of the largest answer: what folding batch norms into layers may change."""
@@ -88,6 +88,5 @@ def _must_run(network: GraphModule, example: Tensor) -> None:
     try:
         network(example)
     except Exception as error:
-        message = str(error).strip().splitlines()
-        what = f"the network cannot be quantized in eager mode: {type(error).__name__}: {message[0] if message else ''}"
+        what = f"the network cannot be quantized in eager mode: {first_line(error)}"
         raise StepError(what, advice=INSTEAD) from error

@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quiet import quiet
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 Layer = nn.Conv2d | nn.Linear
 LAYERS = (nn.Conv2d, nn.Linear)
@@ -54,8 +54,7 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
             network = trace(original)
         except Exception as error:
             layer = failing_layer(original, trace)
-            lines = str(error).strip().splitlines()
-            what = f"the network cannot be traced, in {layer}: {type(error).__name__}: {lines[0] if lines else ''}"
+            what = f"the network cannot be traced, in {layer}: {first_line(error)}"
             advice = f"{ADVICE}, or pack without `equalize` and `correct_bias`"
             raise StepError(what, advice=advice) from error
         ShapeProp(network).propagate(example)

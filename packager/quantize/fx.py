@@ -22,7 +22,7 @@ from packager.quantize.engine import use_engine
 from packager.quantize.keep_fp32 import kept
 from packager.quantize.refused import refused
 from packager.quiet import quiet
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 CANNOT = "the network cannot be quantized"
 WAY_OUT = "leave the layer in fp32, with --keep-fp32, or pack with --quantize none"
@@ -73,8 +73,7 @@ def attempt(module: nn.Module, prepare: Callable[[nn.Module], nn.Module]) -> nn.
         return prepare(module)
     except Exception as error:
         layer = failing_layer(module, prepare)
-        message = str(error).strip().splitlines()
-        what = f"the network cannot be quantized, in {layer}: {type(error).__name__}: {message[0] if message else ''}"
+        what = f"the network cannot be quantized, in {layer}: {first_line(error)}"
         raise StepError(what, advice=f"{ADVICE}, or pack with --quantize none") from error
 
 

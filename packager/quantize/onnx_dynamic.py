@@ -7,8 +7,9 @@ from onnxruntime.quantization.quant_utils import QuantizationMode, QuantType
 
 from packager.export.onnx import stripped
 from packager.quantize import NO_LINEAR_LAYER, NOT_DYNAMIC, Order
-from packager.quantize.onnx_graph import kept, layers, prepared, refused
+from packager.quantize.onnx_graph import CANNOT, WAY_OUT, kept, layers, prepared
 from packager.quantize.onnx_static import TYPES
+from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner.errors import StepError
 
@@ -34,7 +35,7 @@ def quantize(content: bytes, order: Order) -> bytes:
 def _integers(model: onnx.ModelProto, order: Order, excluded: list[str]) -> onnx.ModelProto:
     # The quantizer transposes weights and trips over the shapes that were inferred for them before.
     del model.graph.value_info[:]
-    with quiet(), refused():
+    with quiet(), refused(CANNOT, WAY_OUT):
         quantizer = ONNXQuantizer(
             model,
             per_channel=order.per_channel,

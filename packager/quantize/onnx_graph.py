@@ -1,6 +1,5 @@
 """ONNX files as quantization sees them: prepared for it, and their layers by the network's own names."""
 
-import contextlib
 import re
 import tempfile
 from collections import Counter, defaultdict
@@ -13,9 +12,12 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from packager.layers import matches
+from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner.errors import StepError, nearest
 
+CANNOT = "ONNX Runtime cannot quantize the network"
+WAY_OUT = "leave the layer in fp32, with --keep-fp32, or --quantize none"
 WEIGHT_INPUTS: Mapping[str, tuple[int, ...]] = {
     "Conv": (1,),
     "ConvTranspose": (1,),
@@ -46,24 +48,13 @@ class Layer:
 
 def prepared(content: bytes) -> onnx.ModelProto:
     """Return the file as ONNX Runtime's quantizers want it: simplified, batch norms folded, shapes inferred."""
-    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder, quiet(), refused():
+    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder, quiet(), refused(CANNOT, WAY_OUT):
         original, result = Path(folder, "fp32.onnx"), Path(folder, "prepared.onnx")
         original.write_bytes(content)
         quant_pre_process(original, result, skip_symbolic_shape=True)
         model: onnx.ModelProto = load_model_with_shape_infer(result)
     name_nodes(model)
     return model
-
-
-@contextlib.contextmanager
-def refused() -> Iterator[None]:
-    """Say of whatever ONNX Runtime's tools raise that they cannot quantize the network."""
-    try:
-        yield
-    except Exception as error:
-        lines = str(error).strip().splitlines()
-        what = f"ONNX Runtime cannot quantize the network: {type(error).__name__}: {lines[0] if lines else ''}"
-        raise StepError(what, advice="leave the layer in fp32, with --keep-fp32, or --quantize none") from error
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

@@ -13,8 +13,9 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 
 from packager.export.onnx import stripped
 from packager.quantize import Order
-from packager.quantize.onnx_graph import kept, layers, prepared, refused
+from packager.quantize.onnx_graph import CANNOT, WAY_OUT, kept, layers, prepared
 from packager.quantize.onnx_ranges import OPERATORS, Ranges, ranges
+from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner.errors import StepError
 from runner.manifest import IntegerType
@@ -49,7 +50,7 @@ def integers(model: onnx.ModelProto, found: Ranges, order: Order, nodes: Collect
     options = {"ActivationSymmetric": order.plan.symmetric}
     types = (TYPES[order.target.weight_type], TYPES[order.target.activation_type])
     arguments: tuple[object, ...] = (*types, _tensors(found), [], excluded, OPERATORS, options)
-    with quiet(), refused():
+    with quiet(), refused(CANNOT, WAY_OUT):
         if order.plan.operators == "qdq":
             quantizer = QDQQuantizer(copied, order.per_channel, order.target.reduce_range, *arguments)
         else:

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from packager.export.onnx import stripped
 from packager.quantize import Order
-from packager.quantize.onnx_graph import kept, layers, prepared, refused
+from packager.quantize.onnx_graph import CANNOT, WAY_OUT, kept, layers, prepared
+from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner.errors import StepError
 
@@ -119,7 +120,7 @@ def _converted(content: bytes, opset: int) -> bytes:
     versions = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
     if versions and max(versions) >= opset:
         return content
-    with quiet(), refused():
+    with quiet(), refused(CANNOT, WAY_OUT):
         converted: bytes = version_converter.convert_version(model, opset).SerializeToString()
     return converted
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quantize.pt2e_norms import BATCH_NORM, normalised
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv1d.default, aten.conv2d.default)
@@ -69,8 +69,7 @@ def exported(module: nn.Module, example: Tensor) -> GraphModule:
         graph = attempt(module)
     except Exception as error:
         layer = failing_layer(module, attempt)
-        lines = str(error).strip().splitlines()
-        what = f"the network cannot be exported, in {layer}: {type(error).__name__}: {lines[0] if lines else ''}"
+        what = f"the network cannot be exported, in {layer}: {first_line(error)}"
         raise StepError(what, advice=f'{ADVICE}, or pack with ONNX Runtime\'s int8: onnx = "onnxruntime"') from error
     for node in graph.graph.nodes:
         node.target = OUT_OF_PLACE.get(node.target, node.target)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 
 @contextlib.contextmanager
@@ -14,5 +14,4 @@ def refused(what: str, advice: str) -> Iterator[None]:
     except StepError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        raise StepError(f"{what}: {type(error).__name__}: {lines[0] if lines else ''}", advice=advice) from error
+        raise StepError(f"{what}: {first_line(error)}", advice=advice) from error

@@ -77,6 +77,6 @@ def choice(points: Sequence[Point], max_drop: float) -> Choice:
     Raises ValueError without points.
     """
     for point in points:
-        if point.finding.drop.drop <= max_drop + ROUNDING:
+        if point.finding.drop.within(max_drop):
             return Choice(point=point, holds=True)
     return Choice(point=min(points, key=lambda point: point.finding.drop.drop), holds=False)

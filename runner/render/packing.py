@@ -139,7 +139,7 @@ def _budget(record: BudgetRecord) -> Table:
     confirmed = (
         f"{record.chosen}, on the evaluation set",
         *_drop_cells(record.evaluation),
-        "holds" if record.evaluation.drop <= record.max_drop + 1e-9 else "too much",
+        "holds" if record.evaluation.within(record.max_drop) else "too much",
     )
     columns = (f"{record.artifact}: tried", "top-1", "points lost", "interval", "samples", "")
     return Table(columns=columns, rows=(*rows, confirmed))

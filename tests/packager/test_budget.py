@@ -108,8 +108,8 @@ def test_a_drop_of_exactly_the_budget_holds() -> None:
     drop = Baseline(labels=np.zeros(100, np.int64), trained=np.eye(2, dtype=np.float32)[np.zeros(100, int)])
     wrong = np.eye(2, dtype=np.float32)[(np.arange(100) < 1).astype(int)]
     found = drop.drop(wrong)
-    assert budget.holds(found, 1.0 / budget.POINTS)
-    assert not budget.holds(found, 0.99 / budget.POINTS)
+    assert found.within(1.0 / budget.POINTS)
+    assert not found.within(0.99 / budget.POINTS)
 
 
 def test_the_first_way_that_holds_is_kept_and_nothing_dearer_is_tried(

@@ -44,7 +44,7 @@ def context(few_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Bui
 
 
 @pytest.fixture
-def ground(few_splits: Splits) -> Baseline:
+def baseline(few_splits: Splits) -> Baseline:
     """The samples to judge by, of which the trained network answers 90 of 100 as it should."""
     bare = Baseline(labels=few_splits.evaluation.labels, trained=np.zeros((100, 4), np.float32))
     return replace(bare, trained=answering(bare, 90))

@@ -1,5 +1,6 @@
 """Training with the rounding in: what was pruned stays pruned, and each plan trains for itself."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ PLAN = Quantize(qat=Qat(epochs=1, learning_rate=0.01, distil=0.0))
 
 def half_of(module: nn.Module) -> Network:
     """Return the network with half of its weights at zero."""
+    module = copy.deepcopy(module)
     masks = l1.masks(module, Prune())
     state = {name: value * masks[name] if name in masks else value for name, value in module.state_dict().items()}
     module.load_state_dict(state)
@@ -48,12 +50,12 @@ def order(context: BuildContext, plan: Quantize = PLAN) -> Order:
     return replace(context.order(targets.load("x86")), plan=plan)
 
 
-def school(context: BuildContext) -> qat.QatContext:
+def qat_context(context: BuildContext) -> qat.QatContext:
     return qat.QatContext(technique="fx", network=context.network, teacher=context.teacher.module, bench=context.bench)
 
 
 def test_weights_that_were_pruned_stay_zero(context: BuildContext) -> None:
-    found = qat.learned(fx, context.network.module, order(context), school(context))
+    found = qat.learned(fx, context.network.module, order(context), qat_context(context))
 
     assert [epoch.stage for epoch in found.epochs] == ["qat"]
     layers = [layer for layer in found.module.modules() if isinstance(layer, Conv2d | Linear)]
@@ -66,7 +68,7 @@ def test_weights_that_were_pruned_stay_zero(context: BuildContext) -> None:
 def test_pruned_weights_that_cannot_be_followed_are_told(context: BuildContext) -> None:
     lost = replace(context.network, masks={"elsewhere.weight": torch.ones(3)})
     with pytest.raises(StepError) as caught:
-        qat.learned(fx, context.network.module, order(context), replace(school(context), network=lost))
+        qat.learned(fx, context.network.module, order(context), replace(qat_context(context), network=lost))
     assert str(caught.value) == (
         "1 of 1 pruned weights would not stay zero in the training\n"
         "  try: --prune-method channels, or static quantization without [quantize.qat]"
@@ -74,10 +76,10 @@ def test_pruned_weights_that_cannot_be_followed_are_told(context: BuildContext) 
 
 
 def test_what_changes_nothing_of_the_training_does_not_train_again(context: BuildContext) -> None:
-    first = qat.learned(fx, context.network.module, order(context), school(context))
+    first = qat.learned(fx, context.network.module, order(context), qat_context(context))
     told = replace(PLAN, sensitivity=True, operators="qoperator")
-    again = qat.learned(fx, context.network.module, order(context, told), school(context))
-    other = qat.learned(fx, context.network.module, order(context, replace(PLAN, per_channel=False)), school(context))
+    again = qat.learned(fx, context.network.module, order(context, told), qat_context(context))
+    other = qat.learned(fx, context.network.module, order(context, replace(PLAN, per_channel=False)), qat_context(context))
 
     assert first.epochs == again.epochs
     assert first.epochs[0].duration_s != other.epochs[0].duration_s

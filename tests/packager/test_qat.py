@@ -79,7 +79,8 @@ def test_what_changes_nothing_of_the_training_does_not_train_again(context: Buil
     first = qat.learned(fx, context.network.module, order(context), qat_context(context))
     told = replace(PLAN, sensitivity=True, operators="qoperator")
     again = qat.learned(fx, context.network.module, order(context, told), qat_context(context))
-    other = qat.learned(fx, context.network.module, order(context, replace(PLAN, per_channel=False)), qat_context(context))
+    per_tensor = order(context, replace(PLAN, per_channel=False))
+    other = qat.learned(fx, context.network.module, per_tensor, qat_context(context))
 
     assert first.epochs == again.epochs
     assert first.epochs[0].duration_s != other.epochs[0].duration_s

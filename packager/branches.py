@@ -4,15 +4,13 @@ from dataclasses import dataclass, replace
 
 from packager import recipe
 from packager.builders import BuildContext
-from packager.candidates import candidate
+from packager.candidates import REFERENCE, candidate
 from packager.evaluation import Logits, logits
 from packager.network import Network, Workbench, pruned
 from runner import codec
 from runner.manifest import Candidate, Target
 
-FP32 = candidate("fp32.onnx")
-"""What is made of every network, so that networks can be compared."""
-UNPRUNED = recipe.Variant(name="unpruned", artifacts=(FP32.name,))
+UNPRUNED = recipe.Variant(name="unpruned", artifacts=(REFERENCE.name,))
 """Stands beside what was pruned, so that tables show what pruning brought on this machine."""
 
 
@@ -59,10 +57,10 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
         wanted = tuple(map(candidate, variant.artifacts))
         first = all(network is not each.context.network for each in found)
         found.append(Branch(context=context, candidates=wanted, reference=answers[network.key]))
-        if first and variant.name and variant.prune and wanted and FP32 not in wanted:
+        if first and variant.name and variant.prune and wanted and REFERENCE not in wanted:
             # Without it, nothing would tell the size and the time of this network from those of int8.
             bare = replace(context, title="", quantize=None)
-            found.append(replace(found[-1], context=bare, candidates=(FP32,)))
+            found.append(replace(found[-1], context=bare, candidates=(REFERENCE,)))
     return tuple(found)
 
 

@@ -13,6 +13,9 @@ NAMES = {
 }
 """Every pair, also those that nothing can make."""
 
+REFERENCE = NAMES["fp32.onnx"]
+"""What every bundle has of its own network, and what the others are held against."""
+
 IMPOSSIBLE = {
     "bf16.onnx": "ONNX Runtime has no bfloat16 kernels for convolutions on a CPU; bf16.torchscript has them",
     "int8-weights.torchscript": "TorchScript keeps no integer weights for float arithmetic; int8-weights.onnx does",

@@ -73,7 +73,7 @@ class Tuned:
     path: Path
     report: Report
     holds: bool
-    """Whether the bundle's artifact is within the limit, on the validation split and on the evaluation set."""
+    """Whether the artifact is within the limit, on the validation split and, of integers, on the evaluation set."""
 
 
 def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
@@ -142,7 +142,7 @@ def tune(request: TuneRequest, progress: Progress) -> Tuned:
     """Search, and pack what was chosen. Raises EdgepackError."""
     # A search trains what it has pruned: options of training are for that, too. How much goes is its own to find.
     plan = options.resolve(replace(request.options, prune=SOME, prune_method="channels"))
-    if plan.model.name.endswith(options.ONNX_FILE):
+    if plan.model.name.endswith(recipe.ONNX_FILE):
         plan = replace(plan, prune=None)
     if len(request.targets) != 1:
         raise UsageError("name the one to tune for", where="--target", advice="pack tune --target x86, or pack targets")
@@ -154,7 +154,7 @@ def tune(request: TuneRequest, progress: Progress) -> Tuned:
         timeout_s=request.timeout_s,
     )
     problems = [
-        *compatibility.impossible(replace(plan, budget=None), (target,)),
+        *compatibility.impossible(tuning.without_what_is_searched(plan), (target,)),
         *tuning.impossible(plan, target, wish, device.facts()),
     ]
     if problems:

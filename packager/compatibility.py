@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from packager import candidates
-from packager.recipe import Prune, Quantize, Recipe, Variant, ways
+from packager.candidates import REFERENCE
+from packager.recipe import ONNX_FILE, Prune, Quantize, Recipe, Variant, ways
 from runner.manifest import INTEGERS, Candidate, Target
 
-ONNX_FILE = ".onnx"
-REFERENCE = "fp32.onnx"
-"""What every bundle has."""
 TWO_OF_FOUR = 0.5
 
 
@@ -33,9 +31,9 @@ def _of_candidates(plan: Recipe) -> Iterator[str]:
     if not own:
         return
     names = [each.name for each in own]
-    if REFERENCE not in names:
-        added = ",".join((REFERENCE, *names))
-        yield f"--candidates without {REFERENCE}: the others are held against it; --candidates {added}"
+    if REFERENCE.name not in names:
+        added = ",".join((REFERENCE.name, *names))
+        yield f"--candidates without {REFERENCE.name}: the others are held against it; --candidates {added}"
     int8 = [each.name for each in own if each.precision == "int8"]
     if int8 and plan.quantize is None:
         yield f"{int8[0]} and no [quantize]: nothing says how; --quantize static"
@@ -50,11 +48,13 @@ def _of_candidates(plan: Recipe) -> Iterator[str]:
 def _of_a_budget(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
     if plan.budget is None:
         return
-    if not any(variant.quantize for variant in ways(plan)):
-        yield "--max-drop and no quantization: nothing is there that could cost accuracy; --quantize static"
-        return
+    quantizes = any(variant.quantize for variant in ways(plan))
     for target in targets:
-        if not any(_integers(variant, target) for variant in ways(plan)):
+        if any(_integers(variant, target) for variant in ways(plan)):
+            continue
+        if not quantizes:
+            yield "--max-drop and no quantization: nothing is there that could cost accuracy; --quantize static"
+        else:
             what = ", ".join(plan.candidates) or target.name
             out = "another target" if target.device == "cuda" else "add int8.onnx to --candidates"
             yield f"--max-drop and {what}: a budget is for integer artifacts, and none is there; {out}, or leave it out"
@@ -66,7 +66,12 @@ def _of_no_int8(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
         given = [key for key in _of_calibration(variant.quantize or Quantize()) if key != "equalize"]
         if given and not any(each.precision == "int8" for each in wanted):
             names = ", ".join(sorted(each.name for each in wanted))
-            yield f"{', '.join(given)} and {names}: only int8 is calibrated; add int8.onnx to --candidates"
+            yield f"{', '.join(given)} and {names}: only int8 is calibrated; {_add_int8(targets)}"
+
+
+def _add_int8(targets: tuple[Target, ...]) -> str:
+    cpus = any(target.device == "cpu" for target in targets)
+    return "add int8.onnx to --candidates" if cpus else "another target, or leave it out"
 
 
 def _integers(variant: Variant, target: Target) -> bool:
@@ -174,7 +179,8 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
     if plan.operators == "qoperator" and target.activation_type == "int8" and "int8.onnx" in names:
         yield f'qoperator and {target.name}: no x86 machine can check signed activations in it; operators = "qdq"'
     if plan.sensitivity and "int8.onnx" not in names:
-        yield f"sensitivity and {target.name}: it is told of int8.onnx, which is not among the artifacts; add it"
+        out = _add_int8((target,))
+        yield f"sensitivity and {target.name}: it is told of int8.onnx, which is not among the artifacts; {out}"
 
 
 def _of_calibration(plan: Quantize) -> list[str]:

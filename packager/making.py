@@ -7,6 +7,7 @@ from packager.artifacts import Built
 from packager.asking import ask, subject
 from packager.branches import Branch
 from packager.builders import BuildContext, float_onnx
+from packager.candidates import REFERENCE
 from packager.check import check
 from packager.evaluation import Questions
 from packager.network import best
@@ -17,9 +18,6 @@ from runner.manifest import INTEGERS, Candidate, LeftOut, Target
 from runner.measure.answers import Answers
 from runner.packing import BudgetRecord, LayerDamage, Try
 from runner.render.packing import described
-
-REFERENCE = Candidate(precision="fp32", format="onnx")
-"""What every bundle has, and what the others are held against."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

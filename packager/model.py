@@ -51,7 +51,7 @@ def check(model: recipe.Model) -> None:
     """Refuse, before any data are read, a model or weights that are not there. Raises UsageError."""
     if ".py" in model.name:
         _user_file(model.name)
-    elif model.name.endswith(onnx_model.SUFFIX):
+    elif model.name.endswith(recipe.ONNX_FILE):
         _check_onnx_file(model)
     else:
         _refuse_unknown(model.name)
@@ -68,7 +68,7 @@ def load(model: recipe.Model, splits: Splits, *, seed: int) -> LoadedModel:
     """
     check(model)
     preprocess, classes = splits.preprocess, len(splits.classes)
-    if model.name.endswith(onnx_model.SUFFIX):
+    if model.name.endswith(recipe.ONNX_FILE):
         file = onnx_model.load(Path(model.name).expanduser(), preprocess, classes)
         return LoadedModel(model=file, name=_fit_for_files(file.name), sha256=file.sha256)
     torch.manual_seed(seed)

@@ -17,7 +17,6 @@ from runner.errors import StepError
 from runner.manifest import Preprocess
 from runner.runtimes.onnx import UNREADABLE
 
-SUFFIX = ".onnx"
 BATCH = "batch"
 AT_ONCE = 64
 """Images in a batch where any number will do."""

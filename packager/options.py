@@ -7,6 +7,7 @@ from packager import bounds
 from packager import recipe as recipes
 from packager.overlay import fine_tunes, overlay
 from packager.recipe import (
+    ONNX_FILE,
     Augment,
     Budget,
     Compute,
@@ -21,12 +22,12 @@ from packager.recipe import (
     Recipe,
     Schedule,
     Train,
+    Variant,
 )
 from runner.errors import UsageError
 from runner.report import Effort
 
 T = TypeVar("T")
-ONNX_FILE = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +78,7 @@ def resolve(options: Options) -> Recipe:
     resolved = replace(
         base,
         models=() if options.model else base.models,
+        variants=_variants(options, base),
         seed=_given(options.seed, base.seed),
         model=_model(options, base.model),
         data=_data(options, base.data),
@@ -174,6 +176,13 @@ def _prune(options: Options, base: Prune | None) -> Prune | None:
     if plan is not None and options.epochs == 0:
         plan = replace(plan, fine_tune_epochs=0)
     return plan
+
+
+def _variants(options: Options, base: Recipe) -> tuple[Variant, ...]:
+    """Return the recipe's variants; `--epochs 0` is for their fine-tuning, too."""
+    if options.epochs != 0:
+        return base.variants
+    return tuple(replace(each, prune=each.prune and replace(each.prune, fine_tune_epochs=0)) for each in base.variants)
 
 
 def _quantize(options: Options, base: Quantize | None) -> Quantize | None:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from packager import builders, data, layers, model, network, onnx_model, pretrained
+from packager import builders, data, layers, model, network, pretrained
 from packager.cache import Cache
 from packager.data import Splits
 from packager.journal import Journal
 from packager.model import LoadedModel
 from packager.network import Network, Workbench
 from packager.onnx_model import OnnxModel
-from packager.recipe import Recipe, described, ways
+from packager.recipe import ONNX_FILE, Recipe, described, ways
 from runner import codec
 from runner.progress import Progress
 
@@ -66,7 +66,7 @@ def _loaded(plan: Recipe, splits: Splits, progress: Progress) -> tuple[LoadedMod
     if given == pretrained.NAME:
         card = pretrained.find(plan.model.name, splits)
         splits = pretrained.normalised(splits, card, plan.data)
-    elif (given or plan.model.name.endswith(onnx_model.SUFFIX)) and not (plan.data.mean and plan.data.std):
+    elif (given or plan.model.name.endswith(ONNX_FILE)) and not (plan.data.mean and plan.data.std):
         progress.say(UNTOLD_NORMALISATION)
     return model.load(plan.model, splits, seed=plan.seed), splits
 

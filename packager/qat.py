@@ -35,9 +35,9 @@ class Learned:
     epochs: tuple[Epoch, ...]
 
 
-def learned(technique: Trainable, module: nn.Module, order: Order, school: QatContext) -> Learned:
+def learned(technique: Trainable, module: nn.Module, order: Order, context: QatContext) -> Learned:
     """Train a copy of the network with the rounding in it, and make integers of it. Raises StepError."""
-    plan, bench = order.plan.qat, school.bench
+    plan, bench = order.plan.qat, context.bench
     if plan is None:
         raise StepError("the recipe has no [quantize.qat]")
     prepared = technique.prepare(module, order)
@@ -46,18 +46,18 @@ def learned(technique: Trainable, module: nn.Module, order: Order, school: QatCo
         splits=bench.splits,
         seed=bench.recipe.seed,
         stage="qat",
-        masks=_masks(prepared, school.network.masks),
-        teacher=Teacher(module=school.teacher, weight=plan.distil) if plan.distil else None,
+        masks=_masks(prepared, context.network.masks),
+        teacher=Teacher(module=context.teacher, weight=plan.distil) if plan.distil else None,
     )
-    network, _ = run(Network(model=prepared, key=_key(order, school)), job, bench)
+    network, _ = run(Network(model=prepared, key=_key(order, context)), job, bench)
     return Learned(module=technique.convert(network.module, order), epochs=network.epochs)
 
 
-def _key(order: Order, school: QatContext) -> str:
+def _key(order: Order, context: QatContext) -> str:
     # Neither which other techniques the recipe names, nor what else is told of the network, changes the training.
     plan = replace(order.plan, sensitivity=False, operators="qdq", torch="fx", onnx="onnxruntime")
     target = replace(order.target, name="", description="", artifacts=())
-    return codec.digest([school.network.key, school.technique, codec.unstructure(plan), codec.unstructure(target)])
+    return codec.digest([context.network.key, context.technique, codec.unstructure(plan), codec.unstructure(target)])
 
 
 def _masks(prepared: nn.Module, masks: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

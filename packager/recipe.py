@@ -24,6 +24,8 @@ OnnxOperators = Literal["qdq", "qoperator"]
 Ranges = Literal["min-max", "moving-average", "entropy", "percentile", "mse"]
 Compute = Literal["auto", "cpu", "cuda"]
 Arithmetic = Literal["auto", "fp32", "bf16", "fp16"]
+ONNX_FILE = ".onnx"
+"""How the name of a model ends that exists only as a file."""
 CATALOGUE = Path(__file__).parent / "recipes"
 LARGEST_SEED = (1 << 63) - 1
 SMALLEST_SIDE = 8

@@ -45,18 +45,18 @@ def compact(content: bytes) -> bytes:
 
 
 def _leave_out_operator_sets(model: onnx.ModelProto) -> None:
-    domains = {node.domain for node in model.graph.node}
-    used = [each for each in model.opset_import if each.domain in domains]
+    domains = {_domain(node.domain) for node in model.graph.node}
+    used = [each for each in model.opset_import if _domain(each.domain) in domains]
     model.ClearField("opset_import")
     model.opset_import.extend(used)
 
 
 def _leave_out_defaults(node: onnx.NodeProto, model: onnx.ModelProto) -> None:
     """Leave out what an operator takes for granted, and the size of a kernel, which its weight has too."""
-    version = next(each.version for each in model.opset_import if each.domain == node.domain)
-    if not defs.has(node.op_type, node.domain):
+    if not defs.has(node.op_type, _domain(node.domain)):
         return
-    schema = defs.get_schema(node.op_type, version, node.domain)
+    version = next(each.version for each in model.opset_import if _domain(each.domain) == _domain(node.domain))
+    schema = defs.get_schema(node.op_type, version, _domain(node.domain))
     told = []
     for attribute in node.attribute:
         value, default = helper.get_attribute_value(attribute), schema.attributes[attribute.name].default_value
@@ -70,6 +70,11 @@ def _leave_out_defaults(node: onnx.NodeProto, model: onnx.ModelProto) -> None:
             told.append(attribute)
     node.ClearField("attribute")
     node.attribute.extend(told)
+
+
+def _domain(name: str) -> str:
+    """Return the domain of operators; that of ONNX itself has two names."""
+    return "" if name == "ai.onnx" else name
 
 
 def _multiply_scales(graph: onnx.GraphProto, constants: Mapping[str, onnx.TensorProto]) -> None:

@@ -5,11 +5,11 @@ Light: what cannot be meant is told before the libraries load.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from packager.candidates import candidate
-from packager.recipe import Recipe
+from packager.recipe import Quantize, Recipe
 from runner.manifest import Candidate, Target
 from runner.report import DeviceFacts
 
@@ -39,6 +39,13 @@ def searched(plan: Recipe, target: Target) -> tuple[Candidate, ...]:
         if chosen:
             return tuple(chosen)
     return wanted
+
+
+def without_what_is_searched(plan: Recipe) -> Recipe:
+    """Return the recipe without what a search finds by itself, or holds by itself."""
+    usual = Quantize()
+    fixed = plan.quantize and replace(plan.quantize, ranges=usual.ranges, percentile=usual.percentile)
+    return replace(plan, budget=None, quantize=fixed)
 
 
 def impossible(plan: Recipe, target: Target, wish: Wish, here: DeviceFacts) -> list[str]:

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from packager.candidates import REFERENCE
 from packager.recipe import Prune, Quantize, Recipe
-
-REFERENCE = "fp32.onnx"
-"""What every bundle has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +25,7 @@ def as_recipe(plan: Plan, base: Recipe) -> Recipe:
         models=(),
         prune=plan.prune,
         quantize=plan.quantize,
-        candidates=tuple(dict.fromkeys((REFERENCE, plan.artifact))),
+        candidates=tuple(dict.fromkeys((REFERENCE.name, plan.artifact))),
         variants=(),
         budget=None,
     )

@@ -1,5 +1,6 @@
 """The search from end to end: one training, many trials, the front written down, the chosen point packed."""
 
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from packager import pipeline, writer
 from packager.budget import POINTS, Baseline
 from packager.cache import Cache, tool_digest
+from packager.candidates import candidate
 from packager.evaluation import logits, questions
 from packager.origin import Origin, origin
 from packager.pipeline import Packed
@@ -21,7 +23,7 @@ from packager.tune.study import Study
 from packager.tune.trial import HopelessError, TrialContext, cause, judged
 from runner import atomic, codec, device
 from runner.errors import StepError, UsageError
-from runner.manifest import Target
+from runner.manifest import INTEGERS, Target
 from runner.progress import Progress
 from runner.render.page import Page, as_markdown
 from runner.report import Settings
@@ -78,9 +80,11 @@ def search(order: SearchOrder) -> Found:
 def pack(order: SearchOrder, found: Found) -> Packed:
     """Pack the chosen point. Raises StepError.
 
-    One that holds the limit on the validation split, by which it was chosen, has to hold it on the evaluation set too.
+    Integers that hold the limit on the validation split, by which they were chosen, have to hold it on the evaluation
+    set too.
     """
-    held = Budget(max_drop=order.wish.max_drop) if found.choice.holds else None
+    integer = candidate(found.choice.point.finding.plan.artifact).precision in INTEGERS
+    held = Budget(max_drop=order.wish.max_drop) if found.choice.holds and integer else None
     plan = pipeline.PackOrder(
         recipe=replace(found.recipe, budget=held),
         targets=(order.target,),
@@ -167,11 +171,11 @@ def _written(order: SearchOrder, start: Origin, name: str, records: tuple[Record
     shown = table.page(f"{start.name} for {order.target.name}", wish, records, points, chosen)
     atomic.write(order.folder / f"{name}.md", as_markdown(shown))
     recipes = {point.trial: to_toml(as_recipe(point.finding.plan, order.recipe)) for point in points}
-    for trial in (record.trial for record in records):
-        path = order.folder / f"{name}-{trial}.toml"
-        if trial in recipes:
-            atomic.write(path, recipes[trial])
-        else:
-            path.unlink(missing_ok=True)  # a later trial has beaten it
+    for path in order.folder.glob(f"{name}-*.toml"):
+        # Beaten since, or of another search: the table, which is written anew, knows nothing of it.
+        if re.fullmatch(r"\d+", path.stem.removeprefix(f"{name}-")):
+            path.unlink()
+    for trial, text in recipes.items():
+        atomic.write(order.folder / f"{name}-{trial}.toml", text)
     recipe = as_recipe(chosen.point.finding.plan, order.recipe)
     return Found(name=name, records=records, front=points, choice=chosen, page=shown, recipe=recipe)

@@ -13,7 +13,7 @@ from packager.onnx_model import OnnxModel
 from packager.recipe import Importance, OnnxOperators, Prune, Quantize, Ranges
 from packager.tune.plan import Plan
 from packager.tune.stages import Stage, stages
-from runner.manifest import Candidate, Target
+from runner.manifest import INTEGERS, Candidate, Target
 
 MOST_GONE, STEP = 0.75, 0.125
 """Of a stage's channels."""
@@ -27,6 +27,8 @@ class Way:
     name: str
     artifact: str
     quantize: Quantize | None
+    is_calibrated: bool = False
+    """Whether there are ranges to choose."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +51,7 @@ class Space:
         parameters: Parameters = {"artifact": way.name}
         if self.stages:
             parameters["prune"] = False
-        if plan := way.quantize:
+        if (plan := way.quantize) and way.is_calibrated:
             parameters |= {"ranges": plan.ranges, "equalize": plan.equalize}
             parameters["per channel"] = self.per_channel if plan.per_channel is None else plan.per_channel
         return parameters
@@ -60,7 +62,7 @@ class Space:
         prune = self._pruning(trial) if prunes else None
         chosen = trial.suggest_categorical("artifact", tuple(way.name for way in self.ways))
         way = next(way for way in self.ways if way.name == chosen)
-        quantize = self._quantization(trial, way.quantize) if way.quantize else None
+        quantize = self._quantization(trial, way.quantize) if way.quantize and way.is_calibrated else way.quantize
         return Plan(prune=prune, quantize=quantize, artifact=way.artifact)
 
     def _pruning(self, trial: optuna.Trial) -> Prune | None:
@@ -76,7 +78,9 @@ class Space:
         plan = replace(base, per_channel=trial.suggest_categorical("per channel", (True, False)))
         if plan.qat is not None:
             return plan  # it learns the ranges, and makes the best of those of the weights
-        plan = replace(plan, ranges=trial.suggest_categorical("ranges", get_args(Ranges)))
+        ranges = trial.suggest_categorical("ranges", get_args(Ranges))
+        percentile = base.percentile if ranges == "percentile" else Quantize().percentile
+        plan = replace(plan, ranges=ranges, percentile=percentile)
         if not self.equalizes:
             return plan
         equalize = trial.suggest_categorical("equalize", (True, False))
@@ -106,7 +110,10 @@ def _importances(module: nn.Module) -> tuple[Importance, ...]:
 def _ways(candidate: Candidate, plan: Quantize | None) -> Iterator[Way]:
     """Yield what makes an artifact: of techniques that lead to the same kernels, the one that the recipe names."""
     if candidate.precision != "int8" or plan is None:
-        yield Way(name=candidate.name, artifact=candidate.name, quantize=None)
+        usual = Quantize()
+        kept = plan and replace(plan, ranges=usual.ranges, percentile=usual.percentile, correct_bias=False)
+        weights_only = candidate.precision in INTEGERS
+        yield Way(name=candidate.name, artifact=candidate.name, quantize=kept if weights_only else None)
     elif candidate.format == "onnx" and plan.onnx == "onnxruntime" and plan.qat is None:
         # The recipe's own first.
         for operators in sorted(get_args(OnnxOperators), key=lambda name: name != plan.operators):
@@ -114,6 +121,7 @@ def _ways(candidate: Candidate, plan: Quantize | None) -> Iterator[Way]:
                 name=f"{candidate.name}, {operators}",
                 artifact=candidate.name,
                 quantize=replace(plan, operators=operators),
+                is_calibrated=True,
             )
     else:
-        yield Way(name=candidate.name, artifact=candidate.name, quantize=plan)
+        yield Way(name=candidate.name, artifact=candidate.name, quantize=plan, is_calibrated=True)

@@ -52,6 +52,7 @@ def told(plan: Recipe, *chosen: Target) -> list[str]:
         Recipe(quantize=Quantize(qat=Qat(), equalize=True)),
         Recipe(quantize=Quantize(ranges="percentile", percentile=99.0)),
         Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(equalize=True)),
+        Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), budget=Budget(max_drop=1.0)),
     ],
 )
 def test_what_can_be_granted_is_not_refused(plan: Recipe) -> None:
@@ -60,7 +61,7 @@ def test_what_can_be_granted_is_not_refused(plan: Recipe) -> None:
 
 def test_what_calibration_needs_is_asked_of_one_target_of_all() -> None:
     plan = Recipe(quantize=Quantize(ranges="mse"))
-    why = "only int8 is calibrated; add int8.onnx to --candidates"
+    why = "only int8 is calibrated; another target, or leave it out"
     assert told(plan, CUDA, X86) == []
     assert told(plan, CUDA) == [f"ranges and {', '.join(sorted(each.name for each in CUDA.artifacts))}: {why}"]
 
@@ -230,7 +231,8 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx",), quantize=Quantize(sensitivity=True)),
-            "sensitivity and x86: it is told of int8.onnx, which is not among the artifacts; add it",
+            "sensitivity and x86: it is told of int8.onnx, which is not among the artifacts; "
+            "add int8.onnx to --candidates",
         ),
         (
             Recipe(variants=(variant(quantize=None),)),

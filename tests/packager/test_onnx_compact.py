@@ -99,7 +99,8 @@ def test_a_bias_whose_scale_is_another_keeps_it() -> None:
     assert [0.125, 0.125] in [array.tolist() for array in onnx_files.arrays(small).values()]
 
 
-def test_attributes_that_are_not_the_defaults_stay() -> None:
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_attributes_that_are_not_the_defaults_stay(domain: str) -> None:
     weight = np.ones((2, 1, 3, 3), np.float32)
     node = helper.make_node(
         "Conv",
@@ -119,7 +120,7 @@ def test_attributes_that_are_not_the_defaults_stay() -> None:
         [value("logits", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(weight, "w")],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("unused", 1)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, 20), helper.make_opsetid("unused", 1)])
 
     small = onnx.load_from_string(compact(model.SerializeToString()))
 
@@ -128,7 +129,7 @@ def test_attributes_that_are_not_the_defaults_stay() -> None:
         "strides": [2, 1],
         "pads": [1, 1, 1, 1],
     }
-    assert [each.domain for each in small.opset_import] == [""]
+    assert [each.domain for each in small.opset_import] == [domain]
 
 
 def test_a_file_with_graphs_in_its_nodes_stays_as_it_is() -> None:

@@ -161,6 +161,9 @@ def test_no_epochs_are_no_training_and_no_fine_tuning() -> None:
     found = resolve(Options(epochs=0))
     assert (found.train, found.prune) == (None, Prune(fine_tune_epochs=0))
     assert resolve(Options(epochs=0, prune=0.3)).prune == Prune(amount=0.3, fine_tune_epochs=0)
+    half = resolve(Options(recipe="resnet8-cifar10", epochs=0)).variants[-1]
+    assert half.prune is not None
+    assert half.prune.fine_tune_epochs == 0
 
 
 def test_epochs_are_those_of_training_not_of_fine_tuning() -> None:

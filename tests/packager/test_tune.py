@@ -12,6 +12,7 @@ from packager import builders, compatibility, recipe, tune
 from packager.builders import BuildContext
 from packager.cache import Cache
 from packager.cli import pack
+from packager.compatibility import impossible
 from packager.export import Exported
 from packager.options import Options, resolve
 from packager.recipe import Budget, Prune, Quantize, Recipe
@@ -91,10 +92,12 @@ def test_a_search_that_goes_on_finds_what_one_without_a_break_finds(
     assert [line.split("  ")[0] for line in lines[1:]] == ["trial 2 of 3", "trial 3 of 3"]
     # Enough trials: nothing is tried any more. What others have beaten since has no recipe left.
     names = {record.trial: f"{second.name}-{record.trial}.toml" for record in second.records}
-    for name in names.values():
+    (tmp_path / f"{second.name}-mine.toml").touch()
+    for name in (*names.values(), f"{second.name}-33.toml"):
         (tmp_path / name).touch()
     assert searched(replace(FOUR, trials=2)).records == second.records
-    assert {path.name for path in tmp_path.glob("*.toml")} == {names[point.trial] for point in second.front}
+    left = {names[point.trial] for point in second.front} | {f"{second.name}-mine.toml"}
+    assert {path.name for path in tmp_path.glob("*.toml")} == left
 
 
 def test_the_first_trial_is_the_recipe_without_pruning_and_a_front_has_recipes_that_load(
@@ -114,6 +117,7 @@ def test_the_first_trial_is_the_recipe_without_pruning_and_a_front_has_recipes_t
         loaded = recipe.load(str(folder / f"{found.name}-{point.trial}.toml"))
         assert loaded == as_recipe(point.finding.plan, plan)
         assert loaded.candidates == ("fp32.onnx", "int8.onnx")
+        assert impossible(loaded, (targets.load("x86"),)) == []
     assert found.choice.point == found.front[0]
     text = (folder / "tune-wide_cnn-x86.md").read_text(encoding="utf-8")
     assert "### wide_cnn for x86, tuned for MACs at a drop of at most 100 points" in text
@@ -145,7 +149,7 @@ def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
     monkeypatch.setitem(builders.BUILDERS, ("int8", "onnx"), fails_pruned)
     pruned = [each.trial for each in whole.records if each.finding and each.finding.plan.prune]
     # Otherwise quantized: in the cache lie the files of the others, which need not be made.
-    found = searched(replace(FOUR, trials=pruned[0]), replace(plan, quantize=Quantize(percentile=99.0)))
+    found = searched(replace(FOUR, trials=pruned[0]), replace(plan, quantize=Quantize(keep_fp32=("conv1",))))
     failed = [record for record in found.records if record.failed]
     assert failed[0].trial == pruned[0]
     assert {record.reason for record in failed} == {"the network has become too thin"}
@@ -171,6 +175,17 @@ def test_another_recipe_does_not_go_on_with_the_search_of_this_one(searched: Sea
     progress = RecordingProgress()
     searched(wish, replace(plan, title="Another", measure=recipe.Measure(effort="rigorous", threads=1)), progress)
     assert not any(line.startswith("trial") for line in progress.said)
+
+
+def test_weights_alone_have_no_ranges_to_choose_and_the_layers_that_stay_fp32_stay_so(
+    searched: Search, plan: Recipe
+) -> None:
+    asked = Quantize(keep_fp32=("linear",), ranges="percentile", percentile=99.0)
+    wish = replace(FOUR, trials=1)
+    found = searched(wish, replace(plan, candidates=("fp32.onnx", "int8-weights.onnx"), quantize=asked))
+    (point,) = found.front
+    assert point.finding.plan.quantize == Quantize(keep_fp32=("linear",))
+    assert impossible(as_recipe(point.finding.plan, plan), (targets.load("x86"),)) == []
 
 
 def test_no_trial_begins_after_the_timeout(searched: Search) -> None:

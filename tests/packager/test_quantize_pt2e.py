@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -20,7 +19,7 @@ from packager import recipe
 from packager.check import Logits, compare
 from packager.data import Splits
 from packager.export import onnx as onnx_export
-from packager.quantize import Order, pt2e
+from packager.quantize import Order, pt2e, pt2e_quantizer
 from packager.quantize.calibration import Calibration
 from packager.train import logits
 from runner.errors import StepError
@@ -232,9 +231,19 @@ def test_a_network_that_cannot_be_exported_for_any_batch_is_told(
     assert caught.value.advice.endswith('or pack with ONNX Runtime\'s int8: onnx = "onnxruntime"')
 
 
-@pytest.mark.skipif(find_spec("executorch") is not None, reason="ExecuTorch is installed")
+@pytest.fixture(params=["XNNPACK's", "ours"])
+def quantizer_for_arm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """ExecuTorch's quantizer where it is installed, and what stands in its place where it is not."""
+    if request.param == "ours":
+        monkeypatch.setattr(pt2e_quantizer, "XNNPACK", "executorch.is.not.installed")
+    else:
+        pytest.importorskip(pt2e_quantizer.XNNPACK, reason="edgepack[xnnpack] is not installed")
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("quantizer_for_arm")
 @pytest.mark.parametrize("name", ["resnet8", "wide_cnn"])
-def test_arm_has_signed_activations_and_integers_throughout_without_executorch(
+def test_arm_has_signed_activations_and_integers_throughout(
     name: str, calibration: Calibration, few_splits: Splits
 ) -> None:
     torch.manual_seed(0)
@@ -245,8 +254,8 @@ def test_arm_has_signed_activations_and_integers_throughout_without_executorch(
     assert snr_db(content, module, few_splits) >= 20
 
 
-@pytest.mark.skipif(find_spec("executorch") is not None, reason="ExecuTorch is installed")
-def test_qat_for_arm_reaches_onnx_without_executorch(calibration: Calibration, few_splits: Splits) -> None:
+@pytest.mark.usefixtures("quantizer_for_arm")
+def test_qat_for_arm_reaches_onnx(calibration: Calibration, few_splits: Splits) -> None:
     torch.manual_seed(0)
     module = settled(Mobile(), calibration)
     asked = replace(order(calibration, recipe.Quantize(qat=recipe.Qat())), target=ARM)

@@ -269,7 +269,7 @@ def test_where_no_int8_answers_rightly_the_pack_stops_with_name_and_figure(
     err = capfd.readouterr().err
     assert "error: onnx-only: int8.onnx: check: int8.onnx does not answer as the fp32 model does: " in err
     assert "signal to noise -6.0 dB" in err
-    assert "ran before it: data, model, trace, train, reference, onnx-only: fp32.onnx" in err
+    assert "ran before it: data, model, rehearse, train, reference, onnx-only: fp32.onnx" in err
     assert list((tmp_path / "out").iterdir()) == []
 
 

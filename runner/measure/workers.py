@@ -211,7 +211,9 @@ def _lines(process: subprocess.Popen[bytes], silence_s: float) -> Iterator[bytes
         selector.register(process.stdout, selectors.EVENT_READ)
         deadline = time.monotonic() + silence_s
         while True:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
+            # The second look is for a parent that was stopped (Ctrl-Z) beyond the deadline: the first returns nothing
+            # then, whatever lies in the pipe, because its time-out is up once it goes on (PEP 475).
+            if not selector.select(max(0.0, deadline - time.monotonic())) and not selector.select(0.0):
                 raise MeasurementError(f"the worker said nothing for {silence_s:g} s and was ended")
             data = os.read(process.stdout.fileno(), READ_BYTES)
             if not data:

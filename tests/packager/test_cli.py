@@ -361,16 +361,13 @@ def test_a_budget_that_is_missed_leaves_the_best_bundle_and_exits_1(
     assert re.search(r"^onnx-only: try int8.onnx +too much  as the recipe has it: \+", err, re.MULTILINE)
 
 
+@pytest.mark.usefixtures("own_cache", "short_measuring")
 def test_a_model_that_is_a_file_is_packed_with_its_own_weights(
     target: Path,
     few_images: Path,
-    own_cache: Path,
-    short_measuring: None,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert not own_cache.exists()
-    assert short_measuring is None
     path = networks.write_onnx(tmp_path / "net.onnx", shape=(1, 28, 28), classes=4, opset=20)
     assert run("--target", target, "--model", path, "--data", few_images, "-o", tmp_path) == 0
     err = capfd.readouterr().err
@@ -386,11 +383,8 @@ def test_a_model_that_is_a_file_is_packed_with_its_own_weights(
     assert [artifact.name for artifact in report.artifacts] == ["fp32.onnx", "int8.onnx"]
 
 
-def test_each_model_of_a_recipe_gets_a_bundle(
-    target: Path, few_images: Path, own_cache: Path, short_measuring: None, tmp_path: Path
-) -> None:
-    assert not own_cache.exists()
-    assert short_measuring is None
+@pytest.mark.usefixtures("own_cache", "short_measuring")
+def test_each_model_of_a_recipe_gets_a_bundle(target: Path, few_images: Path, tmp_path: Path) -> None:
     file = tmp_path / "many.toml"
     file.write_text('models = ["small_cnn", "resnet8"]\ncandidates = ["fp32.onnx"]\n', encoding="utf-8")
     packing = ("--target", target, "--recipe", file, "--data", few_images, "--image-size", "32")
@@ -408,16 +402,13 @@ def test_each_model_of_a_recipe_gets_a_bundle(
     ]
 
 
+@pytest.mark.usefixtures("own_cache", "short_measuring")
 def test_a_model_that_fails_costs_neither_the_others_nor_their_rows(
     target: Path,
     few_images: Path,
-    own_cache: Path,
-    short_measuring: None,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert not own_cache.exists()
-    assert short_measuring is None
     for name, layer in (("first", "nn.Linear(7, 7)"), ("last", "nn.Conv2d(3, 8, 1)")):
         (tmp_path / f"{name}.py").write_text(
             "from torch import nn\n\n"
@@ -465,11 +456,10 @@ def test_a_budget_is_missed_too_by_what_it_was_for_and_is_not_there(
     assert commands.missed([reports.host(), replace(reports.host(), packing=packing)]) == missed
 
 
+@pytest.mark.usefixtures("own_cache", "short_measuring")
 def test_a_target_that_fails_does_not_hide_the_bundle_of_the_one_before(
-    few_images: Path, own_cache: Path, short_measuring: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    few_images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert not own_cache.exists()
-    assert short_measuring is None
     (tmp_path / "net.py").write_text(
         "from torch import nn\n\n"
         "class Net(nn.Sequential):\n"

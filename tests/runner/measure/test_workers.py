@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +22,41 @@ JOB = Job(
 )
 BRIEF = Timing(warmup_s=0.0, timed_s=0.0, seed=0)
 
+PARENT_THAT_IS_STOPPED = """
+from pathlib import Path
+from runner.errors import MeasurementError
+from runner.measure import workers
+from tests.runner.measure import test_workers as tests
+
+STOP = '''
+os.kill(os.getppid(), signal.SIGSTOP)
+time.sleep(1.5)
+print(json.dumps({"done": 1}), flush=True)
+os.kill(os.getppid(), signal.SIGCONT)
+time.sleep(0.5)
+sys.exit(9)
+'''
+tests.write_program(Path.cwd(), STOP)
+workers.ROOT = Path.cwd()
+try:
+    workers.Subprocesses(silence_s=1).answer(tests.JOB, lambda *_, **__: None)
+except MeasurementError as error:
+    print(error.what)
+"""
+
+
+def _path_here() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+
 
 def _program(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Put another program in the worker's place: a package `runner` of its own, whose `main` is `body`."""
+    """Put another program in the worker's place."""
+    write_program(folder, body)
+    monkeypatch.setattr(workers, "ROOT", folder)
+
+
+def write_program(folder: Path, body: str) -> None:
+    """Write a package `runner` of its own, whose worker's `main` is `body`."""
     package = folder / "runner"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -31,7 +66,6 @@ def _program(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
         *(f"    {line}" for line in body.splitlines()),
     ]
     (package / "worker.py").write_text("\n".join(lines), encoding="utf-8")
-    monkeypatch.setattr(workers, "ROOT", folder)
 
 
 def _ignore(steps: int = 1, note: str = "") -> None:
@@ -86,6 +120,14 @@ def test_a_worker_that_goes_on_telling_is_not_ended(tmp_path: Path, monkeypatch:
     _program(tmp_path, monkeypatch, body)
     with pytest.raises(MeasurementError, match="ended with status 9"):
         Subprocesses(silence_s=2).answer(JOB, _ignore)
+
+
+def test_what_a_worker_tells_while_its_parent_is_stopped_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT_THAT_IS_STOPPED, encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "parent.py"], check=True, cwd=tmp_path, env=_path_here(), capture_output=True, text=True
+    )
+    assert ended.stdout == "the worker ended with status 9: it left no word\n"
 
 
 @pytest.mark.parametrize(

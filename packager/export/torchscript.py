@@ -99,13 +99,13 @@ def _reproducible(archive: bytes) -> bytes:
     def rename(found: re.Match[bytes]) -> bytes:
         return renamed.setdefault(found[0], b"___torch_mangle_%d" % next(numbers))
 
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as target:
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(file, "w") as target:
         for name in source.namelist():
             if name.endswith((".debug_pkl", "/serialization_id")):
                 continue
+            info = zipfile.ZipInfo(MANGLED.sub(rename, name.encode()).decode(), EPOCH)
             content = source.read(name)
-            if name.endswith((".py", ".pkl")):
-                content = MANGLED.sub(rename, content)
-            stable = MANGLED.sub(rename, name.encode()).decode()
-            target.writestr(zipfile.ZipInfo(stable, EPOCH), content)
+            if name.endswith((".py", ".pkl")):  # the program; tensors stay as they are, and load at once
+                content, info.compress_type = MANGLED.sub(rename, content), zipfile.ZIP_DEFLATED
+            target.writestr(info, content)
     return file.getvalue()

@@ -10,6 +10,7 @@ from runner.errors import ReportError
 from runner.interval import Interval
 from runner.manifest import Device, Engine, Format, Precision
 from runner.packing import Packing
+from runner.process import Process
 
 SCHEMA = "1.1"
 
@@ -80,24 +81,6 @@ class Accuracy:
     """How many classes scored above the label, for each sample. The record."""
     losses: tuple[float, ...]
     """Cross-entropy of each sample. The record."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Process:
-    """What one fresh worker process measured. Times in nanoseconds, in the order in which they were taken."""
-
-    import_ns: int
-    load_ns: int
-    first_ns: int
-    """The first inference, cold."""
-    warmup_ns: tuple[int, ...]
-    samples_ns: tuple[int, ...]
-    imported_bytes: int | None
-    """Resident memory with the runtime imported."""
-    loaded_bytes: int | None
-    """Resident memory with the artifact loaded."""
-    peak_bytes: int | None
-    """The largest resident memory of the process's life (VmHWM)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

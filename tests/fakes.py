@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.measure.workers import Answered, Timed
+from runner.process import Process
 from runner.progress import Advance
-from runner.report import Process
-from runner.worker import Job, Timing, rotation
+from runner.worker.order import Job, Timing
+from runner.worker.samples import rotation
 
 
 @dataclass(kw_only=True)

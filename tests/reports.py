@@ -7,7 +7,8 @@ from runner import packing, report
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
-from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Process, Reason, Report
+from runner.process import Process
+from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report
 
 LABELS = tuple(sample % 3 for sample in range(40))
 KIB = 1024

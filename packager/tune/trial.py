@@ -28,7 +28,7 @@ from runner.measure.workers import WORKERS
 from runner.packing import Drop
 from runner.progress import Silent
 from runner.report import Latency, Settings
-from runner.worker import Timing
+from runner.worker.order import Timing
 
 WON_BACK = 0.01
 """By how much of top-1 an artifact may come out better than the network in fp32 that it is made from."""

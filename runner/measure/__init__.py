@@ -22,7 +22,7 @@ from runner.measure.workers import WORKERS, Workers
 from runner.packing import Packing
 from runner.progress import Progress, Silent
 from runner.report import DeviceFacts, DeviceState, Effort, Reason, Report, Settings, seal
-from runner.worker import Timing
+from runner.worker.order import Timing
 
 MOST_FAILURES = 3
 """After so many worker processes of an artifact have failed, no more of it are started."""

@@ -14,7 +14,7 @@ from runner.measure.workers import WORKERS, Workers
 from runner.progress import Advance
 from runner.report import RuntimeFacts, Settings
 from runner.runtimes import Options
-from runner.worker import ArrayLocation, Job
+from runner.worker.order import ArrayLocation, Job
 
 Logits = NDArray[np.float32]
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner import stats
-from runner.report import Effort, Latency, Process, Reason
-from runner.worker import LEAST_SAMPLES
+from runner.process import Process
+from runner.report import Effort, Latency, Reason
+from runner.worker.timing import LEAST_SAMPLES
 
 LEAST_PROCESSES = 5
 """With fewer, no interval of the median reaches even 90 % coverage."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from runner.manifest import Artifact, Entry
 from runner.measure import latency
 from runner.measure.answers import Answers, Subject
-from runner.report import Accuracy, ArtifactReport, Process, Reason
+from runner.process import Process
+from runner.report import Accuracy, ArtifactReport, Reason
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from runner import codec
 from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.process import Process
 from runner.progress import Advance
-from runner.report import Process
-from runner.worker import Job, Order, Timing, encode
+from runner.worker.order import Job, Order, Timing, encode
 
 ROOT = Path(__file__).absolute().parent.parent.parent
 """The folder, or the bundle, that holds the package `runner`."""

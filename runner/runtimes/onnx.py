@@ -40,6 +40,10 @@ class OnnxSession:
         logits: NDArray[np.float32] = self.session.run(self.output_names, {self.input_name: inputs})[0]
         return logits
 
+    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
+        """Return None: ONNX Runtime shows no events."""
+        return None
+
 
 def load(path: Path, options: Options) -> OnnxSession:
     """Load an ONNX file. Raises RuntimeUnavailable where it, or the device asked for, is not to be had."""

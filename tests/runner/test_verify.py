@@ -7,7 +7,8 @@ import pytest
 
 from runner import verify
 from runner.interval import Interval
-from runner.report import Accuracy, ArtifactReport, Latency, Process, Report
+from runner.process import Process
+from runner.report import Accuracy, ArtifactReport, Latency, Report
 from tests import reports
 
 

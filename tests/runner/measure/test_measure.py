@@ -15,7 +15,7 @@ from runner.measure.answers import Answers, Subject, answers
 from runner.measure.latency import Plan
 from runner.packing import Packing
 from runner.report import DeviceFacts, DeviceState, Report, Runtime, RuntimeFacts, Settings, read
-from runner.worker import ArrayLocation
+from runner.worker.order import ArrayLocation
 from tests import bundles, networks, reports
 from tests.fakes import FakeWorkers, RecordingProgress, Script
 

@@ -1,0 +1,125 @@
+"""The timed loop, what it costs by itself, and how it is run by several threads at once."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.process import Harness
+
+Inputs = NDArray[np.float32]
+Logits = NDArray[np.float32]
+Run = Callable[[Inputs], Logits]
+
+MOST_NS = 60_000_000_000
+"""A phase ends after a minute, also with fewer inferences than it should have."""
+CLOCK_READINGS = 1000
+EMPTY_CALLS = 1000
+LEAST_OVER_HARNESS = 100
+"""A call that is not so many times as long as the harness's own share of it is timed together with others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """For how long to go on, and what counts as one sample."""
+
+    seconds: float
+    least: int
+    """Samples, however long they take."""
+    calls: int = 1
+    """Of each sample."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Took:
+    """The samples of a phase, in order, and the last answer to each input that was reached."""
+
+    samples_ns: list[int]
+    outputs: list[Logits]
+
+
+def measure_harness() -> Harness:
+    """Measure the clock, and the loop around a call that does nothing."""
+    clock = time.perf_counter_ns
+    readings = [clock() for _ in range(CLOCK_READINGS)]
+    steps = [later - earlier for earlier, later in pairwise(readings) if later > earlier]
+    nothing = np.zeros(1, np.float32)
+    took = time_loop(lambda inputs: inputs, [nothing], Phase(seconds=0.0, least=EMPTY_CALLS))
+    return Harness(resolution_ns=min(steps, default=0), overhead_ns=float(np.median(took.samples_ns)))
+
+
+def calls_per_sample(warm_ns: Sequence[int], harness: Harness) -> int:
+    """Return how many calls are timed together, so that the harness and the clock are 1 % of a sample at most."""
+    typical = max(1.0, float(np.median(warm_ns)))
+    floor = LEAST_OVER_HARNESS * max(harness.overhead_ns, harness.resolution_ns)
+    return max(1, -(-int(floor) // int(typical)))
+
+
+def time_loop(run: Run, inputs: Sequence[Inputs], phase: Phase) -> Took:
+    """Take the time of every sample of a phase. One of several calls is their mean."""
+    clock = time.perf_counter_ns
+    samples: list[int] = []
+    outputs: dict[int, Logits] = {}
+    count, calls = len(inputs), phase.calls
+    index = 0
+    start = clock()
+    end = start + round(phase.seconds * 1e9)
+    last = max(end, start + MOST_NS)
+    while True:
+        batch = inputs[index]
+        began = clock()
+        output = run(batch)
+        for _ in range(calls - 1):
+            run(batch)
+        ended = clock()
+        samples.append((ended - began) // calls)
+        outputs[index] = output
+        index = (index + 1) % count
+        if ended >= end and (len(samples) >= phase.least or ended >= last):
+            return Took(samples_ns=samples, outputs=[outputs[index] for index in range(len(outputs))])
+
+
+def time_streams(runs: Sequence[Run], inputs: Sequence[Inputs], phase: Phase) -> Took:
+    """Run the loop in as many threads as there are `runs`, all at once; the answers are the first thread's."""
+    if len(runs) == 1:
+        return time_loop(runs[0], inputs, phase)
+    found: list[Took | BaseException] = []
+    barrier = threading.Barrier(len(runs))
+
+    def stream(run: Run) -> None:
+        barrier.wait()
+        try:
+            found.append(time_loop(run, inputs, phase))
+        except BaseException as error:  # noqa: BLE001 - raised again below, where somebody hears it
+            found.append(error)
+
+    threads = [threading.Thread(target=stream, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done = [each for each in found if isinstance(each, Took)]
+    if len(done) < len(found):
+        raise next(each for each in found if isinstance(each, BaseException))
+    return Took(samples_ns=[sample for each in done for sample in each.samples_ns], outputs=done[0].outputs)
+
+
+def slowed(run: Run, share: float) -> Run:
+    """Return a call that takes `share` longer than it does: it spins until that much more of its own time is over."""
+    if not share:
+        return run
+    clock = time.perf_counter_ns
+
+    def longer(inputs: Inputs) -> Logits:
+        began = clock()
+        logits = run(inputs)
+        until = began + round((clock() - began) * (1 + share))
+        while clock() < until:
+            pass
+        return logits
+
+    return longer

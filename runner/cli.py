@@ -42,6 +42,22 @@ class Percentage(click.ParamType[float]):
         return float(number / 100 if text.endswith("%") else number)
 
 
+class Counts(click.ParamType[tuple[int, ...]]):
+    """One count or several, such as `1,8,32`."""
+
+    name = "N,…"
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the counts in their order, each once."""
+        if isinstance(value, tuple):
+            return value
+        found = [click.IntRange(1, self.most).convert(part.strip(), param, ctx) for part in str(value).split(",")]
+        return tuple(dict.fromkeys(found))
+
+
 class DefaultGroup(click.Group):
     """Commands by name; a first argument that names none is a BUNDLE."""
 
@@ -80,8 +96,9 @@ def bench_runner() -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The report.  [default: NAME.report.json]")
 @click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
-@click.option("--threads", type=click.IntRange(min=1, max=1024), help="Threads of the runtime.  [default: usable CPUs]")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples in each call.")
+@click.option("--threads", type=Counts(1024), default=(), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--batch", "batches", type=Counts(1 << 20), default="1", show_default=True, help="Samples in each call.")
+@click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")
@@ -92,13 +109,17 @@ def measure(  # noqa: PLR0913 - one parameter per option
     bundle: Path,
     output: Path | None,
     artifacts: tuple[str, ...],
-    threads: int | None,
-    batch: int,
+    threads: tuple[int, ...],
+    batches: tuple[int, ...],
+    streams: tuple[int, ...],
     effort: "Effort",
     seed: int,
     as_json: bool,
 ) -> None:
-    """Measure the artifacts of BUNDLE on this machine."""
+    """Measure the artifacts of BUNDLE on this machine.
+
+    Several counts, as in --batch 1,8,32, are a scenario each; the answers are taken in the first.
+    """
     from runner import commands  # noqa: PLC0415 - heavy
 
     request = commands.Request(
@@ -106,7 +127,8 @@ def measure(  # noqa: PLR0913 - one parameter per option
         output=output,
         artifacts=artifacts,
         threads=threads,
-        batch=batch,
+        batches=batches,
+        streams=streams,
         effort=effort,
         seed=seed,
     )

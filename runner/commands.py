@@ -1,5 +1,6 @@
 """What each command of the device side does, once its options are known. Nothing here prints or exits."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from runner.progress import Progress
 from runner.render import device_page, report_page
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
-from runner.report import Effort, Report, Settings
+from runner.report import Effort, Report, Scenario, Settings
 
 Style = Literal["text", "markdown", "json"]
 
@@ -49,8 +50,10 @@ class Request:
     bundle: Path
     output: Path | None
     artifacts: tuple[str, ...]
-    threads: int | None
-    batch: int
+    threads: tuple[int, ...]
+    batches: tuple[int, ...]
+    streams: tuple[int, ...]
+    """Of more than one of a kind every combination is timed; the answers are taken with the first of each."""
     effort: Effort
     seed: int
 
@@ -64,9 +67,13 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         raise UsageError(
             "is the bundle itself, and the report would replace it", where=str(destination), advice=atomic.ADVICE
         )
-    threads = request.threads or device.facts().cpus
-    settings = Settings(effort=request.effort, threads=threads, batch=request.batch, seed=request.seed)
-    found = measure.run(bundle, settings, only=request.artifacts, progress=progress)
+    found = measure.run(
+        bundle,
+        _settings(request),
+        only=request.artifacts,
+        progress=progress,
+        save=lambda so_far: atomic.write(destination, codec.write_json(so_far)),
+    )
     text = codec.write_json(found)
     code = report_exit_code(found)
     try:
@@ -76,6 +83,20 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         progress.say(f"error: {error}")
         code = error.exit_code
     return Output(text=text if look.style == "json" else look.show(found, report_page(found)), exit_code=code)
+
+
+def _settings(request: Request) -> Settings:
+    """Return how it is to be measured: the first scenario, and the others in the order in which they were asked for."""
+    kinds = (request.threads or (device.facts().cpus,), request.batches, request.streams)
+    first, *more = (Scenario(threads=each[0], batch=each[1], streams=each[2]) for each in itertools.product(*kinds))
+    return Settings(
+        effort=request.effort,
+        threads=first.threads,
+        batch=first.batch,
+        streams=first.streams,
+        more=tuple(more),
+        seed=request.seed,
+    )
 
 
 def report_exit_code(found: Report) -> int:

@@ -1,7 +1,7 @@
 """What was measured, where, under which conditions. The raw samples are the record; every summary follows from them."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +12,13 @@ from runner.manifest import Device, Engine, Format, Precision
 from runner.packing import Packing
 from runner.process import Process
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 
 Level = Literal["note", "caveat", "invalid"]
 Status = Literal["valid", "caveats", "invalid"]
 Effort = Literal["quick", "standard", "rigorous"]
+Stopped = Literal["precision", "budget", "failures", "interrupted"]
+"""The interval is narrow enough; as many processes ran as the effort allows; too many died; Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +29,8 @@ class Reason:
     """Stable, for programs: `emulated`, `no-runtime`, `few-processes` …"""
     level: Level
     detail: str
+    evidence: dict[str, float] = field(default_factory=dict)
+    """The figures that it follows from, by name."""
     advice: str = ""
 
 
@@ -84,23 +88,62 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """How calls are made: of so many samples, by so many threads of the runtime, from so many streams at once."""
+
+    threads: int
+    batch: int = 1
+    streams: int = 1
+    """Threads of one process that call at the same time, each in a session of its own."""
+
+    @property
+    def words(self) -> str:
+        """What a person calls it."""
+        counts = (("thread", self.threads), ("stream", self.streams))
+        threads, streams = (f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts)
+        return f"{threads}, batch {self.batch}" + (f", {streams}" if self.streams > 1 else "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
     """How long one call takes, over fresh processes: the process is the unit, not the call."""
 
     batch: int
+    threads: int | None = None
+    """None in reports of schema 1.1: the run's own."""
+    streams: int = 1
     processes: tuple[Process, ...]
     failures: tuple[str, ...]
     """What became of the processes that did not finish."""
+    stopped: Stopped | None = None
+    """Why no more processes were started. None in reports of schema 1.1."""
     median_ns: float
     """Median of the processes' medians."""
     interval: Interval
     p95_ns: float | None
     """Median of the processes' 95th percentiles; None with fewer than 59 samples in each."""
+    p99_ns: float | None = None
+    """The same of the 99th, which needs 299 samples."""
     throughput_per_s: float
-    """Samples a second in a closed loop: batch / median."""
+    """Samples a second in a closed loop: streams x batch / median."""
     load_ns: float
     """Median over the processes, the runtime's import left out."""
     first_ns: float
+    device_ns: float | None = None
+    """Median of the processes' medians of the accelerator's own time; None where it has no events."""
+    steadiness: Steadiness | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Steadiness:
+    """How far the samples within a process are from independent draws of one distribution."""
+
+    not_steady: int
+    """Processes whose latency drifted through the timed window."""
+    lag1: float
+    """Median of the processes' autocorrelations at lag 1."""
+    effective_n: float
+    """Median of the processes' effective numbers of samples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +160,9 @@ class ArtifactReport:
     runtime: RuntimeFacts | None
     accuracy: Accuracy | None
     latency: Latency | None
+    """In the first scenario."""
+    scenarios: tuple[Latency, ...] = ()
+    """In the others that were asked for."""
     peak_bytes: int | None
     """Median over the processes of their largest resident memory."""
     reasons: tuple[Reason, ...] = ()
@@ -182,7 +228,15 @@ class Settings:
     effort: Effort = "quick"
     threads: int
     batch: int = 1
+    streams: int = 1
+    more: tuple[Scenario, ...] = ()
+    """Scenarios beside the first, which the three above are."""
     seed: int = 0
+
+    @property
+    def scenario(self) -> Scenario:
+        """The first, in which the answers are taken too."""
+        return Scenario(threads=self.threads, batch=self.batch, streams=self.streams)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

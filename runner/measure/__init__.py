@@ -1,6 +1,5 @@
 """Measure what is in a bundle: first the answers of every artifact, then the time that each takes."""
 
-import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,16 +15,13 @@ from runner.manifest import Artifact, Manifest
 from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
-from runner.measure.latency import PLANS, Plan, changed_answers
+from runner.measure.latency import PLANS, Plan
+from runner.measure.rounds import Course, time_in_rounds
 from runner.measure.trial import Trial, fastest
 from runner.measure.workers import WORKERS, Workers
 from runner.packing import Packing
 from runner.progress import Progress, Silent
 from runner.report import DeviceFacts, DeviceState, Effort, Reason, Report, Settings, seal
-from runner.worker.order import Timing
-
-MOST_FAILURES = 3
-"""After so many worker processes of an artifact have failed, no more of it are started."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,16 +66,20 @@ def run(
     host: Host | None = None,
     progress: Progress = Silent(),  # noqa: B008 - has no state
     bench: Bench = Bench(),
+    save: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Measure the artifacts of a bundle, or `only` those named.
 
-    After Ctrl-C the report has what was finished by then, and says so.
+    After Ctrl-C the report has what was finished by then, and says so; `save` is given such a report whenever one more
+    artifact has been answered or timed.
     Raises UsageError, BundleError, and RuntimeUnavailable where no artifact at all can be run here.
     """
     trials = [Trial(artifact=artifact) for artifact in _chosen(source.manifest, only)]
     evaluation = load_evaluation(source, [trial.artifact.name for trial in trials])
-    if not 0 < settings.batch <= evaluation.samples:
-        raise UsageError(f"batch: expected 1 to {evaluation.samples}, the samples that there are, got {settings.batch}")
+    for scenario in (settings.scenario, *settings.more):
+        if not 0 < scenario.batch <= evaluation.samples:
+            expected = f"expected 1 to {evaluation.samples}, the samples that there are"
+            raise UsageError(f"batch: {expected}, got {scenario.batch}")
     created = datetime.now(tz=UTC).isoformat(timespec="seconds")
     facts, before = bench.facts(), bench.state()
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
@@ -93,19 +93,24 @@ def run(
             bench=bench,
             folder=Path(folder),
         )
-        complete = _measure(setup, trials)
-    after = bench.state()
-    return _report(setup, trials, (before, after), created=created, complete=complete)
 
 
-def _measure(setup: Setup, trials: Sequence[Trial]) -> bool:
-    """Fill in the trials, and say whether that came to its end."""
+        def keep() -> None:
+            save(_report(setup, trials, (before, bench.state()), created=created, complete=False))
+
+        complete = _measure(setup, trials, keep)
+    return _report(setup, trials, (before, bench.state()), created=created, complete=complete)
+
+
+def _measure(setup: Setup, trials: Sequence[Trial], keep: Callable[[], None]) -> bool:
+    """Fill in the trials, and say whether that came to its end; what there is by then is kept from time to time."""
     try:
         for trial in trials:
             _answer(setup, trial)
+            keep()
         if all(trial.unavailable for trial in trials):
             raise _nothing_runs(trials)
-        _time_all(setup, [trial for trial in trials if trial.to_time])
+        _time_all(setup, [course for trial in trials for course in trial.courses], keep)
     except KeyboardInterrupt:
         return False
     return True
@@ -153,7 +158,7 @@ def _known_answers(setup: Setup, name: str) -> Answers | None:
 def _take_answers(setup: Setup, subject: Subject) -> Answers:
     evaluation = setup.evaluation
     with setup.progress.task(f"{subject.artifact.name}: answers", evaluation.samples) as advance:
-        return answers(subject, evaluation.inputs, evaluation.preprocess, setup.settings, advance, setup.bench.workers)
+        return answers(subject, evaluation.inputs, evaluation.preprocess, setup.settings.scenario, advance, setup.bench.workers)
 
 
 def _judge(evaluation: Evaluation, trial: Trial, given: Answers) -> None:
@@ -169,42 +174,27 @@ def _decide_timing(setup: Setup, trial: Trial, subject: Subject) -> None:
     """Time nothing whose answers are void, that runs in another's place, or that cannot take the batch asked for."""
     if subject.stand_in:
         trial.reasons.append(conditions.no_device(subject.target))
-    elif setup.settings.batch > 1 and not trial.artifact.dynamic_batch:
-        detail = (
-            f"takes one sample at a time, and a batch of {setup.settings.batch} was asked for: its time was not taken"
-        )
-        trial.reasons.append(Reason(code="fixed-batch", level="note", detail=detail, advice="--batch 1"))
-    else:
-        trial.to_time = trial.accuracy is not None
-
-
-def _time_all(setup: Setup, trials: Sequence[Trial]) -> None:
-    """Run the worker processes in rounds, one of each artifact in each, so that slow drift meets all alike."""
-    plan = setup.bench.plans[setup.settings.effort]
-    with setup.progress.task("timing", plan.processes * len(trials)) as advance:
-        for turn in range(plan.processes):
-            chance = random.Random(f"{setup.settings.seed}/{turn}")  # noqa: S311 - no secret
-            timing = Timing(warmup_s=plan.warmup_s, timed_s=plan.timed_s, seed=chance.getrandbits(32))
-            for trial in chance.sample(trials, len(trials)):
-                if trial.to_time and len(trial.failures) < MOST_FAILURES:
-                    _time_once(setup, trial, timing)
-                advance(1, trial.artifact.name)
-
-
-def _time_once(setup: Setup, trial: Trial, timing: Timing) -> None:
-    assert trial.subject is not None
-    assert trial.answers is not None
-    job = make_job(trial.subject, setup.evaluation.inputs, setup.evaluation.preprocess, setup.settings)
-    try:
-        timed = setup.bench.workers.time(job, timing)
-    except (MeasurementError, RuntimeUnavailable) as error:
-        trial.failures.append(error.what)
         return
-    trial.processes.append(timed.process)
-    reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
-    changed = changed_answers(timed.logits, trial.answers.logits[np.asarray(reached, np.int64)])
-    if changed and changed.code not in {reason.code for reason in trial.reasons}:
-        trial.reasons.append(changed)
+    if trial.accuracy is None or trial.answers is None:
+        return
+    fixed = []
+    for scenario in (setup.settings.scenario, *setup.settings.more):
+        if scenario.batch > 1 and not trial.artifact.dynamic_batch:
+            fixed.append(scenario.batch)
+            continue
+        job = make_job(subject, setup.evaluation.inputs, setup.evaluation.preprocess, scenario)
+        name, logits = trial.artifact.name, trial.answers.logits
+        trial.courses.append(Course(name=name, job=job, scenario=scenario, answers=logits))
+    if fixed:
+        batches = " and ".join(map(str, dict.fromkeys(fixed)))
+        detail = f"takes one sample at a time, and a batch of {batches} was asked for: its time was not taken"
+        trial.reasons.append(Reason(code="fixed-batch", level="note", detail=detail, advice="--batch 1"))
+
+
+def _time_all(setup: Setup, courses: Sequence[Course], ended: Callable[[], None]) -> None:
+    plan = setup.bench.plans[setup.settings.effort]
+    with setup.progress.task("timing", plan.processes * len(courses)) as advance:
+        time_in_rounds(courses, plan, setup.settings.seed, setup.bench.workers, advance, ended)
 
 
 def _nothing_runs(trials: Sequence[Trial]) -> RuntimeUnavailable:
@@ -220,7 +210,7 @@ def _report(
     source, evaluation, facts = setup.source, setup.evaluation, setup.facts
     before, after = states
     entries = {entry.path: entry for entry in source.manifest.entries}
-    artifacts = tuple(trial.report(entries[trial.artifact.path], setup.settings.batch) for trial in trials)
+    artifacts = tuple(trial.report(entries[trial.artifact.path]) for trial in trials)
     predictions = evaluation.reference.argmax(axis=1)
     reference_top1 = float(np.mean(predictions == evaluation.labels))
     return seal(

@@ -1,12 +1,12 @@
 """What is found of one artifact as a run goes on, and which artifact is the fastest whose answers hold."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from runner.manifest import Artifact, Entry
 from runner.measure import latency
 from runner.measure.answers import Answers, Subject
-from runner.process import Process
+from runner.measure.rounds import Course
 from runner.report import Accuracy, ArtifactReport, Reason
 
 MOST_TOP1_DROP = 0.01
@@ -26,15 +26,16 @@ class Trial:
     subject: Subject | None = None
     answers: Answers | None = None
     accuracy: Accuracy | None = None
-    to_time: bool = False
     unavailable: bool = False
     """Nothing here can run it."""
-    processes: list[Process] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
+    """One for each scenario in which its time is to be taken."""
     reasons: list[Reason] = field(default_factory=list)
 
-    def report(self, entry: Entry, batch: int) -> ArtifactReport:
+    def report(self, entry: Entry) -> ArtifactReport:
         """Return what was found, as it stands in a report."""
+        found = [latency.latency(course.timings()) for course in self.courses]
+        first = self.courses[0].processes if self.courses else ()
         return ArtifactReport(
             name=self.artifact.name,
             title=self.artifact.title,
@@ -44,15 +45,20 @@ class Trial:
             size_bytes=entry.size_bytes,
             runtime=self.answers.runtime if self.answers else None,
             accuracy=self.accuracy,
-            latency=latency.latency(self.processes, self.failures, batch),
-            peak_bytes=latency.peak_bytes(self.processes),
-            reasons=tuple(self.reasons) + self._timing_reasons(),
+            latency=found[0] if found else None,
+            scenarios=tuple(each for each in found[1:] if each is not None),
+            peak_bytes=latency.peak_bytes(first),
+            reasons=tuple(self.reasons) + tuple(self._timing_reasons()),
         )
 
-    def _timing_reasons(self) -> tuple[Reason, ...]:
-        if self.to_time and (self.processes or self.failures):
-            return latency.reasons(self.processes, self.failures)
-        return (INTERRUPTED,) if self.to_time or not self.reasons else ()
+    def _timing_reasons(self) -> Iterator[Reason]:
+        begun = [course for course in self.courses if course.processes or course.failures]
+        for course in begun:
+            place = "" if course is self.courses[0] else f"{course.scenario.words}: "
+            for reason in (*latency.reasons(course.timings()), *filter(None, [course.changed])):
+                yield replace(reason, detail=f"{place}{reason.detail}")
+        if len(begun) < len(self.courses) or not (self.courses or self.reasons):
+            yield INTERRUPTED
 
 
 def fastest(reports: Sequence[ArtifactReport], reference_top1: float) -> str | None:

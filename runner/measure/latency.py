@@ -42,7 +42,7 @@ def latency(processes: Sequence[Process], failures: Sequence[str], batch: int) -
     if not processes:
         return None
     medians = [stats.median(process.samples_ns) for process in processes]
-    p95s = [p95 for process in processes if (p95 := stats.p95(process.samples_ns)) is not None]
+    p95s = [p95 for process in processes if (p95 := stats.percentile(process.samples_ns, 0.95)) is not None]
     median_ns = stats.median(medians)
     return Latency(
         batch=batch,

@@ -54,7 +54,8 @@ class Counts(click.ParamType[tuple[int, ...]]):
         """Return the counts in their order, each once."""
         if isinstance(value, tuple):
             return value
-        found = [click.IntRange(1, self.most).convert(part.strip(), param, ctx) for part in str(value).split(",")]
+        allowed: click.ParamType[int] = click.IntRange(1, self.most)
+        found = [allowed(part.strip(), param, ctx) for part in str(value).split(",")]
         return tuple(dict.fromkeys(found))
 
 

@@ -72,7 +72,7 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         _settings(request),
         only=request.artifacts,
         progress=progress,
-        save=lambda so_far: atomic.write(destination, codec.write_json(so_far)),
+        bench=measure.Bench(save=lambda so_far: atomic.write(destination, codec.write_json(so_far))),
     )
     text = codec.write_json(found)
     code = report_exit_code(found)

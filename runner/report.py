@@ -105,6 +105,18 @@ class Scenario:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Steadiness:
+    """How far the samples within a process are from independent draws of one distribution."""
+
+    not_steady: int
+    """Processes whose latency drifted through the timed window."""
+    lag1: float
+    """Median of the processes' autocorrelations at lag 1."""
+    effective_n: float
+    """Median of the processes' effective numbers of samples."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Latency:
     """How long one call takes, over fresh processes: the process is the unit, not the call."""
 
@@ -132,18 +144,6 @@ class Latency:
     device_ns: float | None = None
     """Median of the processes' medians of the accelerator's own time; None where it has no events."""
     steadiness: Steadiness | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Steadiness:
-    """How far the samples within a process are from independent draws of one distribution."""
-
-    not_steady: int
-    """Processes whose latency drifted through the timed window."""
-    lag1: float
-    """Median of the processes' autocorrelations at lag 1."""
-    effective_n: float
-    """Median of the processes' effective numbers of samples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

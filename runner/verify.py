@@ -38,8 +38,8 @@ def contradictions(report: Report) -> tuple[str, ...]:
 def _latencies(artifact: ArtifactReport) -> Iterator[tuple[str, Latency]]:
     if artifact.latency:
         yield f"{artifact.name}: latency", artifact.latency
-    for index, latency in enumerate(artifact.scenarios):
-        yield f"{artifact.name}: scenarios[{index}]", latency
+    for index, each in enumerate(artifact.scenarios):
+        yield f"{artifact.name}: scenarios[{index}]", each
 
 
 def _lengths(path: str, values: Sequence[float], samples: int) -> Iterator[str]:

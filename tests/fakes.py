@@ -67,17 +67,21 @@ class FakeWorkers:
 
 def fake_process(median_ns: int, samples: int = 101) -> Process:
     """Return a process whose samples lie one nanosecond apart about `median_ns`; `samples` is odd."""
-    half = samples // 2
     return Process(
         import_ns=20_000_000,
         load_ns=3_000_000,
         first_ns=5 * median_ns,
         warmup_ns=(2 * median_ns,),
-        samples_ns=tuple(range(median_ns - half, median_ns + half + 1)),
+        samples_ns=tuple(median_ns + step for step in about_zero(samples)),
         imported_bytes=50_000_000,
         loaded_bytes=60_000_000,
         peak_bytes=70_000_000,
     )
+
+
+def about_zero(count: int) -> tuple[int, ...]:
+    """Return 0, 1, -1, 2, -2 …: an odd number of steps without a trend."""
+    return tuple((index + 1) // 2 * (1 if index % 2 else -1) for index in range(count))
 
 
 @dataclass

@@ -7,8 +7,10 @@ from runner import packing, report
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
+from runner.measure.latency import Timings
 from runner.process import Process
-from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report
+from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report, Scenario
+from tests.fakes import about_zero
 
 LABELS = tuple(sample % 3 for sample in range(40))
 KIB = 1024
@@ -45,13 +47,12 @@ def state() -> DeviceState:
 
 def process(median_ns: int, samples: int = 99) -> Process:
     """Return a process whose samples lie evenly about `median_ns`."""
-    half = samples // 2
     return Process(
         import_ns=90_000_000,
         load_ns=5_000_000,
         first_ns=3 * median_ns,
         warmup_ns=(2 * median_ns, median_ns),
-        samples_ns=tuple(median_ns + (index - half) * (median_ns // 1000) for index in range(samples)),
+        samples_ns=tuple(median_ns + step * (median_ns // 1000) for step in about_zero(samples)),
         imported_bytes=40 << 20,
         loaded_bytes=42 << 20,
         peak_bytes=48 << 20,
@@ -60,7 +61,13 @@ def process(median_ns: int, samples: int = 99) -> Process:
 
 def timed(medians_ns: Sequence[int], batch: int = 1) -> Latency:
     """Return what processes of these medians measured."""
-    found = latency.latency([process(median) for median in medians_ns], (), batch)
+    found = latency.latency(
+        Timings(
+            scenario=Scenario(threads=2, batch=batch),
+            processes=tuple(process(median) for median in medians_ns),
+            stopped="budget",
+        )
+    )
     assert found is not None
     return found
 
@@ -241,7 +248,14 @@ def complete() -> Report:
         label_ranks=(0, 1),
         losses=(0.125, 2.5),
     )
-    found = latency.latency([short, short], ("killed by signal 9",), 1)
+    found = latency.latency(
+        Timings(
+            scenario=Scenario(threads=2),
+            processes=(short, short),
+            failures=("killed by signal 9",),
+            stopped="failures",
+        )
+    )
     ran = replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
         title="PTQ static FX",

@@ -35,12 +35,13 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bench:
-    """What is measured with; tests put in their own."""
+    """What is measured with, and where what there is so far is kept; tests put in their own."""
 
     workers: Workers = WORKERS
     facts: Callable[[], DeviceFacts] = device.facts
     state: Callable[[], DeviceState] = device.state
     plans: Mapping[Effort, Plan] = field(default_factory=lambda: PLANS)
+    save: Callable[[Report], None] = lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,12 +67,11 @@ def run(
     host: Host | None = None,
     progress: Progress = Silent(),  # noqa: B008 - has no state
     bench: Bench = Bench(),
-    save: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Measure the artifacts of a bundle, or `only` those named.
 
-    After Ctrl-C the report has what was finished by then, and says so; `save` is given such a report whenever one more
-    artifact has been answered or timed.
+    After Ctrl-C the report has what was finished by then, and says so; `bench.save` is given such a report whenever one
+    more artifact has been answered or timed.
     Raises UsageError, BundleError, and RuntimeUnavailable where no artifact at all can be run here.
     """
     trials = [Trial(artifact=artifact) for artifact in _chosen(source.manifest, only)]
@@ -94,9 +94,8 @@ def run(
             folder=Path(folder),
         )
 
-
         def keep() -> None:
-            save(_report(setup, trials, (before, bench.state()), created=created, complete=False))
+            bench.save(_report(setup, trials, (before, bench.state()), created=created, complete=False))
 
         complete = _measure(setup, trials, keep)
     return _report(setup, trials, (before, bench.state()), created=created, complete=complete)
@@ -156,9 +155,9 @@ def _known_answers(setup: Setup, name: str) -> Answers | None:
 
 
 def _take_answers(setup: Setup, subject: Subject) -> Answers:
-    evaluation = setup.evaluation
+    evaluation, scenario = setup.evaluation, setup.settings.scenario
     with setup.progress.task(f"{subject.artifact.name}: answers", evaluation.samples) as advance:
-        return answers(subject, evaluation.inputs, evaluation.preprocess, setup.settings.scenario, advance, setup.bench.workers)
+        return answers(subject, evaluation.inputs, evaluation.preprocess, scenario, advance, setup.bench.workers)
 
 
 def _judge(evaluation: Evaluation, trial: Trial, given: Answers) -> None:

@@ -421,6 +421,6 @@ def test_an_artifact_that_is_in_no_bundle_yet_is_answered(tmp_path: Path) -> Non
     np.save(inputs, samples)
     location = ArrayLocation(path=inputs, offset=128, shape=samples.shape, dtype="|u1")
     subject = Subject(artifact=FP32, file=networks.write_onnx(tmp_path / "a.onnx"), target=bundles.TARGET)
-    given = answers(subject, location, networks.PREPROCESS, SETTINGS)
+    given = answers(subject, location, networks.PREPROCESS, SETTINGS.scenario)
     np.testing.assert_allclose(given.logits, networks.expected_logits(samples), rtol=1e-4, atol=1e-4)
     assert (given.runtime.provider, given.runtime.threads) == ("CPUExecutionProvider", 2)

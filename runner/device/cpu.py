@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from runner.device.files import read_text
 from runner.manifest import Format
 
 X86_FEATURES = (
@@ -61,14 +62,6 @@ ARM_CORES = {
     ("0x41", "0xd80"): "Cortex-A520",
     ("0x41", "0xd81"): "Cortex-A720",
 }
-
-
-def read_text(path: Path) -> str | None:
-    """Return a small file of /proc or /sys, or None where it cannot be read."""
-    try:
-        return path.read_bytes().decode(errors="replace").strip("\0 \n")
-    except OSError:
-        return None
 
 
 def cpuinfo(root: Path) -> tuple[Mapping[str, str], ...]:

@@ -31,7 +31,7 @@ class Meter(Protocol):
 
     @property
     def name(self) -> str:
-        """What measures: `RAPL`, `INA3221` …"""
+        """What measures, such as `RAPL`."""
 
     @property
     def scope(self) -> str:

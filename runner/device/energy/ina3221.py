@@ -20,7 +20,8 @@ def sensors(root: Path) -> Iterator[Sensor]:
         for chip in sorted(root.glob("sys/class/hwmon/hwmon*"))
         if read_text(chip / "name") == "ina3221"
         for channel in CHANNELS
-        if (chip / f"in{channel}_input").exists() and (chip / f"curr{channel}_input").exists()
+        # A channel that is switched off has its files, and answers with an error.
+        if _read([(chip, channel)]) is not None
     }
     whole = next((name for name in WHOLE if name in rails), None)
     chosen = [whole] if whole else list(rails)

@@ -9,7 +9,7 @@ from runner.device.energy.sensor import Sensor, integrated
 from runner.device.firmware import Firmware, find_firmware
 
 QUESTION = "pmic_read_adc"
-LINE = re.compile(r"\s*(\w+)_([AV]) (?:current|volt)\(\d+\)=([0-9.]+)[AV]\s*")
+LINE = re.compile(r"\s*(\w+)_([AV]) (?:current|volt)\(\d+\)=(\d+(?:\.\d+)?)[AV]\s*")
 """`VDD_CORE_A current(7)=0.72240000A`, and so on: a rail's current, and further down its voltage."""
 
 
@@ -32,8 +32,8 @@ def sensors(root: Path) -> Iterator[Sensor]:
 def watts(answer: str) -> Mapping[str, float]:
     """Return the power of each rail of which both voltage and current are told: the 5 V input has no current."""
     found = [match for line in answer.splitlines() if (match := LINE.fullmatch(line))]
-    amperes = {match[1]: float(match[3]) for match in found if match[2] == "A" and match[3].count(".") <= 1}
-    volts = {match[1]: float(match[3]) for match in found if match[2] == "V" and match[3].count(".") <= 1}
+    amperes = {match[1]: float(match[3]) for match in found if match[2] == "A"}
+    volts = {match[1]: float(match[3]) for match in found if match[2] == "V"}
     return {name: amperes[name] * volts[name] for name in amperes if name in volts}
 
 

@@ -99,7 +99,7 @@ def features(root: Path, machine: str) -> tuple[str, ...]:
 def kernel(runtime: Format, machine: str, has: tuple[str, ...], engine: Engine | None = None) -> str:
     """Say what a runtime's int8 arithmetic will use on a CPU with these features; `engine` is TorchScript's."""
     if machine == "aarch64":
-        return _arm_kernel(runtime, has)
+        return _arm_kernel(runtime, has, engine)
     if runtime == "torchscript" and engine == "qnnpack":
         return QNNPACK_ON_X86
     for runtimes, feature, words in X86_KERNELS:
@@ -108,9 +108,9 @@ def kernel(runtime: Format, machine: str, has: tuple[str, ...], engine: Engine |
     return X86_NONE
 
 
-def _arm_kernel(runtime: Format, has: tuple[str, ...]) -> str:
+def _arm_kernel(runtime: Format, has: tuple[str, ...], engine: Engine | None) -> str:
     if runtime == "torchscript":
-        return QNNPACK_ON_ARM
+        return QNNPACK_ON_ARM if engine in (None, "qnnpack") else f"that of the engine {engine}, unknown here"
     if "i8mm" in has:
         return "I8MM (SMMLA, UMMLA)"
     if "asimddp" in has:

@@ -1,4 +1,7 @@
-"""What one fresh worker process measured: the raw record that every summary of time and memory follows from."""
+"""What one fresh worker process measured: the raw record that every summary of time and memory follows from.
+
+Light: the worker itself imports it.
+"""
 
 from dataclasses import dataclass
 
@@ -14,16 +17,49 @@ class Harness:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
-    """What a process met from its first timed sample to its last."""
+class Usage:
+    """What a process used, and what was taken from it, from its first timed sample to its last."""
 
     began_ns: int
     """CLOCK_MONOTONIC, which all processes of a machine share."""
     ended_ns: int
     major_faults: int
+    """Pages that had to come from the disk."""
     involuntary_switches: int
+    """How often something else took the CPU away."""
     cpu_ns: int
     """Of all its threads."""
+    swap_bytes: int | None
+    """What was swapped out at the end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counters:
+    """What the machine says of itself at one moment."""
+
+    monotonic_ns: int
+    load_average: float | None
+    temperature_c: float | None
+    """The hottest sensor of the CPU, or of all where none says that it is the CPU's."""
+    frequency_mhz: float | None
+    """Mean over the CPUs."""
+    throttled_now: int | None
+    """Raspberry Pi: bit 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft temperature limit."""
+    throttled_since_boot: int | None
+    """The same bits, of which each stays once it was set."""
+    heat_throttles: int | None
+    """Intel: how often heat slowed a core down, since boot, over all cores."""
+    nr_throttled: int | None
+    """In how many periods the cgroup's quota was used up."""
+    steal_ticks: int | None
+    """CPU time that the hypervisor gave to others, since boot."""
+    total_ticks: int | None
+    """All CPU time since boot: each CPU's added."""
+
+    @property
+    def steal_fraction(self) -> float | None:
+        """Share of CPU time that the hypervisor gave to others since boot."""
+        return share(self.steal_ticks, self.total_ticks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +78,11 @@ class Process:
     device_ns: tuple[int, ...] = ()
     """Of calls after the timed ones: the accelerator's own time, by its events, without transfers."""
     harness: Harness | None = None
-    window: Window | None = None
+    usage: Usage | None = None
+    machine: tuple[Counters, ...] = ()
+    """The machine as seen from outside: before the timed window, once a second in it, and after it."""
+    waited_s: float = 0.0
+    """For the machine to cool down, before this process was started."""
     cpus: tuple[int, ...] = ()
     """Where it was allowed to run."""
     imported_bytes: int | None
@@ -55,3 +95,8 @@ class Process:
     """The largest resident memory of each phase (VmHWM, set back at its border); None where that is not allowed."""
     peak_bytes: int | None
     """The largest resident memory of the process's life."""
+
+
+def share(part: int | None, whole: int | None) -> float | None:
+    """Return part / whole, or None where one is unknown or there is no whole."""
+    return part / whole if part is not None and whole else None

@@ -33,6 +33,12 @@ class Reason:
     """The figures that it follows from, by name."""
     advice: str = ""
 
+    @property
+    def line(self) -> str:
+        """All of it that a person reads."""
+        level = "" if self.level == "note" else f"{self.level}: "
+        return f"{level}{self.detail}" + (f"; try: {self.advice}" if self.advice else "")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuntimeFacts:

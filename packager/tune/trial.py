@@ -23,8 +23,7 @@ from runner.errors import StepError
 from runner.manifest import Target
 from runner.measure import latency
 from runner.measure.answers import make_job
-from runner.measure.rounds import Course, time_in_rounds
-from runner.measure.workers import WORKERS
+from runner.measure.rounds import Course, instruments, time_in_rounds
 from runner.packing import Drop
 from runner.progress import Silent
 from runner.report import Latency, Settings
@@ -122,7 +121,7 @@ def _latency(built: Built, given: Logits, context: TrialContext) -> Latency:
     job = make_job(subject(built, context.target), questions.locate(), questions.preprocess, scenario)
     course = Course(name=built.artifact.name, job=job, scenario=scenario, answers=given)
     with context.origin.bench.progress.task(f"{course.name}: timing", plan.processes) as advance:
-        time_in_rounds([course], plan, settings.seed, WORKERS, advance)
+        time_in_rounds([course], plan, settings.seed, instruments(), advance)
     found = latency.latency(course.timings())
     said = [*latency.reasons(course.timings()), *filter(None, [course.changed])]
     invalid = [each.detail for each in said if each.level == "invalid"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from runner.device import cgroup
 from runner.device.files import count, number, read_count, read_number, read_pairs, read_text
 from runner.device.firmware import Firmware, find_firmware
+from runner.process import Counters
 
 ROOT = Path("/")
 THROTTLED_NOW = 0xF
@@ -18,35 +19,6 @@ CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 COLDEST_C, HOTTEST_C = -40.0, 150.0
 """A sensor that says otherwise is broken, or switched off: some then say -274."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counters:
-    """What the machine says of itself at one moment."""
-
-    monotonic_ns: int
-    load_average: float | None
-    temperature_c: float | None
-    """The hottest sensor of the CPU, or of all where none says that it is the CPU's."""
-    frequency_mhz: float | None
-    """Mean over the CPUs."""
-    throttled_now: int | None
-    """Raspberry Pi: bit 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft temperature limit."""
-    throttled_since_boot: int | None
-    """The same bits, of which each stays once it was set."""
-    heat_throttles: int | None
-    """Intel: how often heat slowed a core down, since boot, over all cores."""
-    nr_throttled: int | None
-    """In how many periods the cgroup's quota was used up."""
-    steal_ticks: int | None
-    """CPU time that the hypervisor gave to others, since boot."""
-    total_ticks: int | None
-    """All CPU time since boot: each CPU's added."""
-
-    @property
-    def steal_fraction(self) -> float | None:
-        """Share of CPU time that the hypervisor gave to others since boot."""
-        return share(self.steal_ticks, self.total_ticks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,11 +110,6 @@ def process_counters(pid: int, root: Path = ROOT) -> ProcessCounters:
         swap_bytes=None if swap_kib is None else swap_kib * 1024,
         cpu_time_ns=None if ticks is None else ticks * 1_000_000_000 // TICKS_PER_S,
     )
-
-
-def share(part: int | None, whole: int | None) -> float | None:
-    """Return part / whole, or None where one is unknown or there is no whole."""
-    return part / whole if part is not None and whole else None
 
 
 def _temperatures(root: Path) -> tuple[Path, ...]:

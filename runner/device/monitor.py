@@ -5,9 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from runner.device.counters import ROOT, Counters, ProcessCounters, process_counters, sensors
+from runner.device.counters import ROOT, ProcessCounters, process_counters, sensors
 from runner.device.ticker import Ticker
 from runner.device.window import ProcessWindow, Window, delta, process_delta
+from runner.process import Counters
 
 PERIOD_S = 1.0
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.device.counters import Counters, ProcessCounters, share
+from runner.device.counters import ProcessCounters
+from runner.process import Counters, share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

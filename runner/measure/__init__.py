@@ -10,13 +10,14 @@ import numpy as np
 
 from runner import __version__, device
 from runner.bundle import Bundle
+from runner.device.forecast import forecast
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError, nearest
 from runner.manifest import Artifact, Manifest
 from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
 from runner.measure.latency import PLANS, Plan
-from runner.measure.rounds import Course, time_in_rounds
+from runner.measure.rounds import Course, instruments, time_in_rounds
 from runner.measure.trial import Trial, fastest
 from runner.measure.workers import WORKERS, Workers
 from runner.packing import Packing
@@ -132,6 +133,9 @@ def _answer(setup: Setup, trial: Trial) -> None:
         trial.unavailable = True
         trial.reasons.append(reason)
         return
+    trial.expected = forecast(artifact, setup.facts, setup.source.manifest.target)
+    for each in trial.expected.reasons:
+        setup.progress.say(f"{artifact.name}: {each.line}")
     trial.subject = Subject(
         artifact=artifact,
         file=setup.source.extract(artifact.path, setup.folder),
@@ -193,7 +197,7 @@ def _decide_timing(setup: Setup, trial: Trial, subject: Subject) -> None:
 def _time_all(setup: Setup, courses: Sequence[Course], ended: Callable[[], None]) -> None:
     plan = setup.bench.plans[setup.settings.effort]
     with setup.progress.task("timing", plan.processes * len(courses)) as advance:
-        time_in_rounds(courses, plan, setup.settings.seed, setup.bench.workers, advance, ended)
+        time_in_rounds(courses, plan, setup.settings.seed, instruments(setup.bench.workers), advance, ended)
 
 
 def _nothing_runs(trials: Sequence[Trial]) -> RuntimeUnavailable:

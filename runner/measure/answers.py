@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle
+from runner.device import topology
 from runner.errors import BundleError
 from runner.manifest import Artifact, Preprocess, Target
 from runner.measure.workers import WORKERS, Workers
@@ -95,6 +96,7 @@ def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, sc
         inputs=inputs,
         preprocess=preprocess,
         batch=scenario.batch if artifact.dynamic_batch else 1,
+        cpus=topology.pinning(scenario.threads * scenario.streams),
     )
 
 

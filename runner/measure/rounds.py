@@ -2,21 +2,39 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.device.counters import sensors
+from runner.device.monitor import Monitor
 from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.measure.cooling import Gate
 from runner.measure.latency import Plan, Timings, changed_answers, precise
-from runner.measure.workers import Workers
-from runner.process import Process
+from runner.measure.workers import WORKERS, Workers
+from runner.process import Counters, Process, Usage
 from runner.progress import Advance
 from runner.report import Reason, Scenario, Stopped
 from runner.worker.order import Job, Timing
 
 MOST_FAILURES = 3
 """After so many worker processes of one artifact have failed, no more of it are started."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instruments:
+    """What runs the workers, and what looks at the machine meanwhile."""
+
+    workers: Workers
+    watch: Callable[[], Monitor] = Monitor
+    gate: Gate
+
+
+def instruments(workers: Workers = WORKERS) -> Instruments:
+    """Return those of this machine, with its temperature of now as the one to come back to."""
+    read = sensors().read
+    return Instruments(workers=workers, gate=Gate(read=read, start=read()))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,7 +65,7 @@ def time_in_rounds(
     courses: Sequence[Course],
     plan: Plan,
     seed: int,
-    workers: Workers,
+    instruments: Instruments,
     advance: Advance,
     ended: Callable[[], None] = lambda: None,
 ) -> None:
@@ -63,7 +81,7 @@ def time_in_rounds(
                 timing = Timing(
                     warmup_s=plan.warmup_s, timed_s=plan.timed_s, seed=drawn, streams=course.scenario.streams
                 )
-                time_once(course, timing, workers)
+                time_once(course, timing, instruments)
             advance(1, course.name)
         going = [course for course in courses if course.stopped is None]
         for course in going:
@@ -72,18 +90,24 @@ def time_in_rounds(
             ended()
 
 
-def time_once(course: Course, timing: Timing, workers: Workers) -> None:
+def time_once(course: Course, timing: Timing, instruments: Instruments) -> None:
     """Start one worker process, and note what it measured, or what became of it."""
-    job = course.job
+    job, waited_s = course.job, instruments.gate.wait()
     try:
-        timed = workers.time(job, timing)
+        with instruments.watch() as monitor:
+            timed = instruments.workers.time(job, timing)
     except (MeasurementError, RuntimeUnavailable) as error:
         course.failures.append(error.what)
         return
-    course.processes.append(timed.process)
+    course.processes.append(replace(timed.process, machine=_seen(monitor, timed.process.usage), waited_s=waited_s))
     reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
     changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)])
     course.changed = course.changed or changed
+
+
+def _seen(monitor: Monitor, usage: Usage | None) -> tuple[Counters, ...]:
+    samples = monitor.between(usage.began_ns, usage.ended_ns) if usage else monitor.samples
+    return tuple(sample.machine for sample in samples)
 
 
 def _end(course: Course, *, last: bool) -> Stopped | None:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from runner.device.forecast import Forecast
 from runner.manifest import Artifact, Entry
 from runner.measure import latency
 from runner.measure.answers import Answers, Subject
+from runner.measure.disturbance import disturbances
 from runner.measure.rounds import Course
 from runner.report import Accuracy, ArtifactReport, Reason
 
@@ -26,6 +28,8 @@ class Trial:
     subject: Subject | None = None
     answers: Answers | None = None
     accuracy: Accuracy | None = None
+    expected: Forecast | None = None
+    """What was told of it before it was run."""
     unavailable: bool = False
     """Nothing here can run it."""
     courses: list[Course] = field(default_factory=list)
@@ -48,14 +52,15 @@ class Trial:
             latency=found[0] if found else None,
             scenarios=tuple(each for each in found[1:] if each is not None),
             peak_bytes=latency.peak_bytes(first),
-            reasons=tuple(self.reasons) + tuple(self._timing_reasons()),
+            reasons=(*(self.expected.reasons if self.expected else ()), *self.reasons, *self._timing_reasons()),
         )
 
     def _timing_reasons(self) -> Iterator[Reason]:
         begun = [course for course in self.courses if course.processes or course.failures]
         for course in begun:
             place = "" if course is self.courses[0] else f"{course.scenario.words}: "
-            for reason in (*latency.reasons(course.timings()), *filter(None, [course.changed])):
+            of_times = (*latency.reasons(course.timings()), *disturbances(course.processes))
+            for reason in (*of_times, *filter(None, [course.changed])):
                 yield replace(reason, detail=f"{place}{reason.detail}")
         if len(begun) < len(self.courses) or not (self.courses or self.reasons):
             yield INTERRUPTED

@@ -19,7 +19,7 @@ def report_page(report: Report) -> Page:
     """Return a report as a page: figures beside those of fp32, details, the fastest, and every reason."""
     notes = _numbered(report.artifacts)
     names = [_marked(artifact, notes) for artifact in report.artifacts]
-    run = tuple(map(told, report.reasons))
+    run = tuple(reason.line for reason in report.reasons)
     blocks: list[Block] = [
         Title(text=f"{report.bundle_name} for {report.target}"),
         f"{device_line(report.device)} · {run_line(report)} · {bundle_line(report)}",
@@ -71,8 +71,7 @@ def device_page(facts: DeviceFacts, state: DeviceState) -> Page:
 
 def told(reason: Reason) -> str:
     """Return a reason as one line."""
-    level = "" if reason.level == "note" else f"{reason.level}: "
-    return f"{level}{reason.detail}" + (f"; try: {reason.advice}" if reason.advice else "")
+    return reason.line
 
 
 def device_line(facts: DeviceFacts) -> str:
@@ -100,7 +99,7 @@ def _numbered(artifacts: Sequence[ArtifactReport]) -> dict[str, int]:
 
 
 def _reasons(artifact: ArtifactReport) -> Iterator[str]:
-    yield from map(told, artifact.reasons)
+    yield from (reason.line for reason in artifact.reasons)
     if artifact.latency:
         yield from artifact.latency.failures
         if artifact.latency.p95_ns is None:

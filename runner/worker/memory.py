@@ -13,6 +13,11 @@ def resident_bytes() -> int | None:
     return _status_bytes("VmRSS")
 
 
+def swapped_bytes() -> int | None:
+    """Return what of this process is swapped out."""
+    return _status_bytes("VmSwap")
+
+
 class Peaks:
     """The largest resident memory of each phase of this process's life, and of all of it.
 

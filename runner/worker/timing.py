@@ -9,10 +9,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from runner.process import Process, Window
+from runner.process import Process, Usage
 from runner.runtimes import Session, load_runtime
 from runner.worker.loop import Inputs, Phase, calls_per_sample, measure_harness, slowed, time_streams
-from runner.worker.memory import Peaks, resident_bytes
+from runner.worker.memory import Peaks, resident_bytes, swapped_bytes
 from runner.worker.order import Order, Timing
 from runner.worker.samples import prepared, rotation
 
@@ -45,11 +45,11 @@ def time_calls(order: Order, timing: Timing) -> Mapping[str, object]:
     first = time_streams(runs[:1], inputs, Phase(seconds=0.0, least=1))
     warm = time_streams(runs, inputs, Phase(seconds=timing.warmup_s, least=LEAST_WARMUPS))
     calls = calls_per_sample(warm.samples_ns, harness)
-    before = _window()
+    before = _usage()
     timed = time_streams(
         runs, inputs, Phase(seconds=timing.timed_s, least=max(LEAST_SAMPLES, len(inputs)), calls=calls)
     )
-    window = _since(before)
+    usage = _since(before)
     np.save(order.output, np.stack(timed.outputs), allow_pickle=False)
     process = Process(
         import_ns=imported_ns - began_ns,
@@ -60,7 +60,7 @@ def time_calls(order: Order, timing: Timing) -> Mapping[str, object]:
         calls_per_sample=calls,
         device_ns=_device_times(session, inputs),
         harness=harness,
-        window=window,
+        usage=usage,
         cpus=tuple(sorted(os.sched_getaffinity(0))),
         imported_bytes=imported_bytes,
         loaded_bytes=loaded_bytes,
@@ -80,24 +80,26 @@ def _device_times(session: Session, inputs: Sequence[Inputs]) -> tuple[int, ...]
     return tuple(each for each in times if each is not None)
 
 
-def _window() -> Window:
+def _usage() -> Usage:
     used = resource.getrusage(resource.RUSAGE_SELF)
     now = time.monotonic_ns()
-    return Window(
+    return Usage(
         began_ns=now,
         ended_ns=now,
         major_faults=used.ru_majflt,
         involuntary_switches=used.ru_nivcsw,
         cpu_ns=round((used.ru_utime + used.ru_stime) * 1e9),
+        swap_bytes=swapped_bytes(),
     )
 
 
-def _since(before: Window) -> Window:
-    now = _window()
-    return Window(
+def _since(before: Usage) -> Usage:
+    now = _usage()
+    return Usage(
         began_ns=before.began_ns,
         ended_ns=now.ended_ns,
         major_faults=now.major_faults - before.major_faults,
         involuntary_switches=now.involuntary_switches - before.involuntary_switches,
         cpu_ns=now.cpu_ns - before.cpu_ns,
+        swap_bytes=now.swap_bytes,
     )

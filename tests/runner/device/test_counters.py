@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.device.counters import Counters, counters, process_counters, sensors
+from runner.device.counters import counters, process_counters, sensors
 from runner.device.firmware import throttled_bits
+from runner.process import Counters
 from tests.runner.device.trees import program, tree, x86_cpuinfo
 
 CPU0 = "sys/devices/system/cpu/cpu0"

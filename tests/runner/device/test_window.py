@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from runner.device.counters import Counters, ProcessCounters
+from runner.device.counters import ProcessCounters
 from runner.device.window import delta, process_delta
+from runner.process import Counters
 
 START = Counters(
     monotonic_ns=1_000,

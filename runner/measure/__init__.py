@@ -107,7 +107,8 @@ def _measure(setup: Setup, trials: Sequence[Trial], keep: Callable[[], None]) ->
     try:
         for trial in trials:
             _answer(setup, trial)
-            keep()
+            if trial.answers:
+                keep()
         if all(trial.unavailable for trial in trials):
             raise _nothing_runs(trials)
         _time_all(setup, [course for trial in trials for course in trial.courses], keep)

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -367,7 +368,8 @@ def test_what_the_machine_does_to_latency_is_a_reason(
 def test_a_board_that_is_throttled_before_or_after_voids_the_run(
     tmp_path: Path, throttled: Sequence[bool | None], codes: list[str]
 ) -> None:
-    states = iter(throttled)
+    before, after = throttled
+    states = itertools.chain([before], itertools.repeat(after))
 
     def state() -> DeviceState:
         return replace(reports.state(), throttled=next(states))
@@ -408,8 +410,8 @@ def test_a_real_bundle_is_measured_with_real_workers(tmp_path: Path) -> None:
     for found in report.artifacts:
         assert found.accuracy is not None
         assert (found.accuracy.top1, found.accuracy.flips) == (1.0, ())
-        # How alike the processes are is this machine's affair at this moment.
-        assert [reason.code for reason in found.reasons if reason.code != "scattered"] == []
+        # How quiet the machine is is its own affair at this moment.
+        assert {reason.code for reason in found.reasons} <= {"scattered", "not_steady", "steal", "major-faults"}
         assert found.accuracy.max_abs_difference < 1e-4
         assert found.latency is not None
         assert [len(process.samples_ns) for process in found.latency.processes] == [100] * 5

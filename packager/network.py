@@ -21,7 +21,7 @@ from packager.prune import Evidence, Pruned, Stage
 from packager.prune.schedule import stages
 from packager.prune.techniques import technique
 from packager.quantize.calibration import STRIDE
-from packager.recipe import Prune, Recipe, Train
+from packager.recipe import Augment, Prune, Recipe, Train
 from packager.train import Job, train
 from runner import codec
 from runner.packing import Epoch
@@ -64,10 +64,11 @@ class Workbench:
         """One calibration sample as the network sees it."""
         return torch.from_numpy(self.splits.preprocess.apply(self.splits.calibration.take(slice(0, 1))))
 
-    def tuning(self, *, epochs: int, learning_rate: float, share: float) -> Train:
+    def tuning(self, *, epochs: int, learning_rate: float, share: float, augment: Augment | None = None) -> Train:
         """Return the recipe's plan of training, for so much more of it."""
         plan = self.recipe.train or Train()
-        return replace(plan, epochs=epochs, learning_rate=learning_rate, share=share)
+        usual = plan.augment
+        return replace(plan, epochs=epochs, learning_rate=learning_rate, share=share, augment=augment or usual)
 
 
 def trained(loaded: LoadedModel, bench: Workbench) -> Network:
@@ -95,6 +96,7 @@ def pruned(network: Network, plan: Prune, bench: Workbench) -> Network:
                 epochs=_epochs(plan.fine_tune_epochs, number, len(steps)),
                 learning_rate=plan.fine_tune_learning_rate,
                 share=plan.fine_tune_share,
+                augment=plan.fine_tune_augment,
             )
             job = Job(
                 plan=tuning,

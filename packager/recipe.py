@@ -113,6 +113,8 @@ class Prune:
     fine_tune_share: float = 1.0
     """Of the training samples that one epoch of it goes over."""
     fine_tune_learning_rate: float = 0.001
+    fine_tune_augment: Augment | None = None
+    """None is: as in the training. What is left may be too small a network to learn from as much variety."""
     distil: float = 0.5
     """How much of the loss of fine-tuning is the unpruned network's answers, 0 to 1."""
 

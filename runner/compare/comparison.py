@@ -61,6 +61,26 @@ class Delta:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LatencyVerdict:
+    """What two sets of latencies on one device say of each other."""
+
+    ratio: float
+    """By what factor the second is longer: the Hodges-Lehmann estimate."""
+    interval: Interval | None
+    """Of the ratio. None where there are too few processes for one."""
+    word: Word
+    """Of the second: `slower` and `faster` where the whole interval is beyond the margin, `equivalent` where within."""
+    margin: float
+    """What a difference must exceed, as a fraction: the larger of the user's margin and the noise floor."""
+    hidden: bool
+    """Whether the whole interval lies within a noise floor above the user's margin: a difference may hide there."""
+    smallest_effect: float | None
+    """The change, as a fraction, that such a measurement would call slower in about 80 % of cases."""
+    more_processes: int | None
+    """About how many more on each side would settle it. None where it is settled, or no number is known to do so."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerFlip:
     """A sample that one artifact answers differently on the two machines."""
 

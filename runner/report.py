@@ -11,7 +11,7 @@ from runner.interval import Interval
 from runner.manifest import Device, Engine, Format, Precision
 from runner.packing import Packing
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 
 Level = Literal["note", "caveat", "invalid"]
 Status = Literal["valid", "caveats", "invalid"]
@@ -232,6 +232,11 @@ class Report:
     complete: bool = True
     """False where the run was interrupted: what was finished by then is in it."""
     packing: Packing | None = None
+    noise_floor: float | None = None
+    """By how much the latency of one artifact differs between two sessions on this device, as a fraction, as `selftest`
+    measured it; None: never measured."""
+    inputs_sha256: str | None = None
+    """SHA-256 of the file of evaluation samples, by which reports of two bundles know that they are the same."""
     digest: str = ""
     """SHA-256 of the rest of this document, as canonical JSON."""
 

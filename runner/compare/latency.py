@@ -72,19 +72,16 @@ def _verdict(
 ) -> LatencyVerdict:
     border = math.log1p(max(margin, floor))
     low, high, estimate = math.log(interval.low), math.log(interval.high), math.log(ratio)
-    inside = -border <= low and high <= border
-    hidden = inside and floor > margin
     word: Word = "inconclusive"
     if low > border:
         word = "slower"
     elif high < -border:
         word = "faster"
-    elif inside and not hidden:
+    elif -border <= low and high <= border and floor <= margin:
         word = "equivalent"
     normal = NormalDist()
     reach = (high - low) / 2 * (1 + normal.inv_cdf(POWER) / normal.inv_cdf((1 + interval.confidence) / 2))
-    # Within a floor that is above the margin lies no border that more processes could tell the estimate from.
-    room = abs(estimate) - border if abs(estimate) > border or floor > margin else border - abs(estimate)
+    hidden = word == "inconclusive" and floor > margin and abs(estimate) <= border
     return LatencyVerdict(
         ratio=ratio,
         interval=interval,
@@ -92,14 +89,14 @@ def _verdict(
         margin=max(margin, floor),
         hidden=hidden,
         smallest_effect=math.expm1(border + reach),
-        more_processes=_more(reach, room, processes) if word == "inconclusive" else None,
+        more_processes=None
+        if hidden or word != "inconclusive"
+        else _more(reach, abs(abs(estimate) - border), processes),
     )
 
 
 def _more(reach: float, room: float, processes: tuple[int, int]) -> int | None:
     """Return how many more on each side make the reach fit: it goes with the root of the sum of 1 / processes."""
-    if room <= 0:
-        return None
     x, y = processes
-    target = (1 / x + 1 / y) * (room / reach) ** 2 if reach else math.inf
+    target = (1 / x + 1 / y) * (room / reach) ** 2
     return next((k for k in range(1, MOST_MORE + 1) if 1 / (x + k) + 1 / (y + k) <= target), None)

@@ -133,9 +133,13 @@ def test_what_was_measured_is_verified_and_compared_with_itself(
     ended = bench(capsys, "verify", path)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == f"{path}: every figure of 2 artifacts follows from its record, and the digest fits\n"
-    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "0%")
+    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "1min")
+    assert (compared.code, compared.out) == (2, "")
+    assert "'1min' is no time: write 5ms, 800us or 1.5s" in compared.err
+    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "60s")
     assert compared.code == 0
-    assert "held       fp32.onnx  top-1 at most 0.00 points" in compared.out
+    assert "held       fp32.onnx  top-1 at most -6.00 points" in compared.out
+    assert "held       fp32.onnx  latency at most 60.0 s" in compared.out
 
 
 def test_an_interrupted_run_writes_what_it_has_and_ends_with_130(bundle: Path, here: Path) -> None:
@@ -229,6 +233,10 @@ def test_nothing_that_can_run_is_exit_4(bundle: Path, here: Path, capsys: pytest
         (["--max-slowdown", "150%"], 0),
         (["--max-slowdown", "5%"], 1),
         (["--max-slowdown", "0.05"], 1),
+        (["--max-latency", "400us"], 0),
+        (["--max-latency", "400us", "--strict"], 1),
+        (["--max-latency", "0.3ms"], 0),
+        (["--max-latency", "290 µs"], 1),
         (["--max-accuracy-drop", "0.5%"], 0),
         (["--max-accuracy-drop", "0.5%", "--strict"], 1),
         (["--max-slowdown", "100%"], 0),

@@ -59,7 +59,8 @@ def test_turned_round_the_verdict_is_turned_round() -> None:
         (1.01, 0.02, "equivalent", False),
         (1.01, 0.05, "inconclusive", True),
         (1.03, 0.05, "inconclusive", True),
-        (1.05, 0.05, "inconclusive", False),
+        (1.049, 0.05, "inconclusive", True),
+        (1.051, 0.05, "inconclusive", False),
         (1.07, 0.05, "slower", False),
     ],
 )
@@ -88,6 +89,7 @@ def test_more_processes_are_asked_for_only_where_they_would_settle_it() -> None:
     assert nearer is not None
     assert 0 < near < nearer
     assert judge(about(100), about(102.0001), 0.02).more_processes is None
+    assert judge([100.0] * 5, [102.0] * 5, 0.02).more_processes is None
 
 
 @pytest.mark.parametrize(("x", "y", "more"), [(3, 5, 1), (3, 3, 2), (1, 1, 4), (4, 20, None), (5, 4, 1)])

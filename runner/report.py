@@ -80,6 +80,10 @@ class Accuracy:
     """How many classes scored above the label, for each sample. The record."""
     losses: tuple[float, ...]
     """Cross-entropy of each sample. The record."""
+    least_cosine: float | None = None
+    """The least cosine, over the samples, of the logits and the host's own for this artifact. None: never measured."""
+    kl_nats: float | None = None
+    """Mean Kullback-Leibler divergence of the class probabilities from the host's own. None: never measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -235,6 +235,8 @@ def complete() -> Report:
         agreement=0.5,
         identical_to_host=False,
         max_abs_difference=0.75,
+        least_cosine=0.96875,
+        kl_nats=0.015625,
         flips=(flip(),),
         predictions=(0, 2),
         label_ranks=(0, 1),

@@ -118,7 +118,8 @@ def _latency(ours: ArtifactReport, theirs: ArtifactReport, margin: float, floor:
 def _answers(labels: tuple[int, ...], ours: ArtifactReport, theirs: ArtifactReport, margin: float) -> Answers:
     assert ours.accuracy is not None
     assert theirs.accuracy is not None
-    return compare_answers(labels, ours.accuracy, theirs.accuracy, margin)
+    same_file = ours.sha256 == theirs.sha256
+    return compare_answers(labels, ours.accuracy, theirs.accuracy, margin, same_file=same_file)
 
 
 def _no_interval(ours: ArtifactReport, theirs: ArtifactReport, verdict: LatencyVerdict) -> Iterator[Reason]:

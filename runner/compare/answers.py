@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from runner.compare.comparison import AccuracyWord, AnswerFlip, Answers
+from runner.compare.comparison import AccuracyWord, AnswerFlip, Answers, Distance
 from runner.interval import Interval
 from runner.report import Accuracy, Reason
 from runner.stats import paired
@@ -15,7 +15,9 @@ FEWEST_FLIPS = 0.01
 """The share of flips that is reckoned with where fewer were seen: few samples show few."""
 
 
-def compare_answers(labels: tuple[int, ...], ours: Accuracy, theirs: Accuracy, margin: float) -> Answers:
+def compare_answers(
+    labels: tuple[int, ...], ours: Accuracy, theirs: Accuracy, margin: float, *, same_file: bool
+) -> Answers:
     """Hold the answers of the device against those of the host, of the same samples."""
     flips = _flips(labels, ours, theirs)
     lost = sum(flip.host == flip.label for flip in flips)
@@ -34,7 +36,7 @@ def compare_answers(labels: tuple[int, ...], ours: Accuracy, theirs: Accuracy, m
         differs=p_value < ALPHA,
         word=word,
         samples_needed=_samples_needed(lost + won, len(labels), margin) if word == "undecided" else None,
-        max_abs_difference=_distance(ours, theirs),
+        distance=_distance(ours, theirs) if same_file else None,
     )
 
 
@@ -77,11 +79,12 @@ def _samples_needed(discordant: int, samples: int, margin: float) -> int | None:
     return needed if needed > samples else None
 
 
-def _distance(ours: Accuracy, theirs: Accuracy) -> float | None:
+def _distance(ours: Accuracy, theirs: Accuracy) -> Distance | None:
     """Return how far the logits are apart: each record has them from those of the host that packed the artifact."""
-    if ours.identical_to_host:
-        return theirs.max_abs_difference
-    return ours.max_abs_difference if theirs.identical_to_host else None
+    if not (ours.identical_to_host or theirs.identical_to_host):
+        return None
+    other = theirs if ours.identical_to_host else ours
+    return Distance(max_abs=other.max_abs_difference, least_cosine=other.least_cosine, kl_nats=other.kl_nats)
 
 
 def _points(share: float) -> str:

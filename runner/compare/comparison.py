@@ -113,6 +113,18 @@ class AnswerFlip:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Distance:
+    """How far apart the logits are that two sides gave to the same samples. None was not measured."""
+
+    max_abs: float
+    """The largest difference of a logit."""
+    least_cosine: float | None
+    """Over the samples, each a vector of logits."""
+    kl_nats: float | None
+    """Mean Kullback-Leibler divergence of the class probabilities."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
     """One artifact's answers to the same samples on the two machines, one by one."""
 
@@ -133,8 +145,8 @@ class Answers:
     """Of the device's top-1: where the interval lies, to the host's less the margin."""
     samples_needed: int | None
     """About how many samples could show that no more than the margin is lost. None where there are as many."""
-    max_abs_difference: float | None
-    """The largest difference of a logit between the two. None where the records do not hold it."""
+    distance: Distance | None
+    """How far the logits of the two are apart. None where the records do not hold it."""
 
     @property
     def accuracy_drop(self) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from runner.compare.comparison import AnswerFlip, ArtifactComparison, Comparison, Delta, Place, Side, Verdict
+from runner.compare.comparison import AnswerFlip, ArtifactComparison, Comparison, Delta, Distance, Place, Side, Verdict
 from runner.render import told, units
 from runner.render.page import Block, Listing, Page, Table, Title, drop_empty_columns
 from runner.render.units import NONE, Scale
@@ -83,14 +83,21 @@ def _accuracies(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -
             str(it.answers.right_to_wrong),
             str(it.answers.wrong_to_right),
             f"{it.answers.p_value:.2g}{', differs' if it.answers.differs else ''}",
-            NONE if it.answers.max_abs_difference is None else f"{it.answers.max_abs_difference:.3g}",
+            *_distance_cells(it.answers.distance),
             it.answers.word,
         )
         for name, it in zip(names, artifacts, strict=True)
         if it.answers
     )
-    columns = ("artifact", "points", "interval", "lost", "won", "p", "logits apart", "verdict")
+    columns = ("artifact", "points", "interval", "lost", "won", "p", "max-abs", "cosine", "KL", "verdict")
     return drop_empty_columns(Table(columns=columns, rows=rows), NONE) if rows else None
+
+
+def _distance_cells(distance: Distance | None) -> tuple[str, str, str]:
+    if distance is None:
+        return NONE, NONE, NONE
+    cosine = NONE if distance.least_cosine is None else f"{distance.least_cosine:.4f}"
+    return f"{distance.max_abs:.2g}", cosine, NONE if distance.kl_nats is None else f"{distance.kl_nats:.1g}"
 
 
 def _latencies(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -> Table | None:
@@ -141,8 +148,8 @@ def _from_to(host: str, device: str) -> str:
 def _legend(comparison: Comparison) -> str:
     answers = (
         "points: top-1 of the device less the host's, each end of the interval a bound of 95 %; lost, won: samples "
-        "right on one side alone, p by McNemar's exact test; non-inferior: "
-        f"the whole interval is above {units.points(-comparison.margins.accuracy)}. "
+        "right on one side alone, p by McNemar's exact test; max-abs, least cosine, mean KL: between the logits; "
+        f"non-inferior: the whole interval is above {units.points(-comparison.margins.accuracy)}. "
     )
     said = answers if any(artifact.answers for artifact in comparison.artifacts) else ""
     if comparison.margin is None:

@@ -8,7 +8,7 @@ from scipy import stats as reference
 
 from runner import report, stats
 from runner.compare import compare
-from runner.compare.comparison import AnswerFlip, Answers, Limits, Margins, Missing, Verdict
+from runner.compare.comparison import AnswerFlip, Answers, Distance, Limits, Margins, Missing, Verdict
 from runner.errors import ReportError
 from runner.report import DeviceFacts, Reason, Report
 from tests import reports
@@ -270,21 +270,27 @@ def test_too_few_samples_for_a_word_are_told_with_how_many_it_takes() -> None:
 
 
 def test_the_distance_of_outputs_is_told_where_one_side_has_the_packing_hosts_own() -> None:
-    def distance(host_own: bool, device_own: bool) -> float | None:
+    def distance(host_own: bool, device_own: bool) -> Distance | None:
         sides = []
         for whole, own, apart in ((reports.host(), host_own, 0.25), (reports.board(), device_own, 0.5)):
             part = whole.artifacts[1]
             assert part.accuracy is not None
-            record = replace(part.accuracy, identical_to_host=own, max_abs_difference=0.0 if own else apart)
+            record = replace(
+                part.accuracy,
+                identical_to_host=own,
+                max_abs_difference=0.0 if own else apart,
+                least_cosine=1.0 if own else 1 - apart,
+                kl_nats=0.0 if own else apart / 8,
+            )
             sides.append(reports.with_artifact(whole, replace(part, accuracy=record)))
         found = compare(sides[0], sides[1], NO_LIMITS).artifacts[1].answers
         assert found is not None
-        return found.max_abs_difference
+        return found.distance
 
     assert [distance(a, b) for a, b in [(True, True), (True, False), (False, True), (False, False)]] == [
-        0.0,
-        0.5,
-        0.25,
+        Distance(max_abs=0.0, least_cosine=1.0, kl_nats=0.0),
+        Distance(max_abs=0.5, least_cosine=0.5, kl_nats=0.0625),
+        Distance(max_abs=0.25, least_cosine=0.75, kl_nats=0.03125),
         None,
     ]
 

@@ -53,10 +53,10 @@ artifact            size                top-1             loss  same answers  fl
 fp32.onnx [1]  200.0 KiB  100.00 % → 100.00 %  0.1250 → 0.1250      100.00 %      0
 int8.onnx [1]   60.0 KiB    97.50 % → 97.50 %  0.1844 → 0.1844      100.00 %      0
 
-artifact       points        interval  lost  won  p  logits apart    verdict
-────────────────────────────────────────────────────────────────────────────
-fp32.onnx [1]    0.00  -5.54 to +5.54     0    0  1             0  undecided
-int8.onnx [1]    0.00  -5.54 to +5.54     0    0  1             0  undecided
+artifact       points        interval  lost  won  p  max-abs    verdict
+───────────────────────────────────────────────────────────────────────
+fp32.onnx [1]    0.00  -5.54 to +5.54     0    0  1        0  undecided
+int8.onnx [1]    0.00  -5.54 to +5.54     0    0  1        0  undecided
 
 artifact       latency, host    device  ratio     interval
 ──────────────────────────────────────────────────────────
@@ -69,8 +69,9 @@ fp32.onnx [1]  5.00 → 5.00 ms  453 → 903 µs  48.0 → 48.0 MiB
 int8.onnx [1]  5.00 → 5.00 ms  180 → 360 µs  48.0 → 48.0 MiB
 
 points: top-1 of the device less the host's, each end of the interval a bound of 95 %; lost, won: samples right on one
-side alone, p by McNemar's exact test; non-inferior: the whole interval is above -1.00. ratio: device to host, with its
-interval of 99 % or more. Different devices: latency is expected to differ, and no difference is called better or worse.
+side alone, p by McNemar's exact test; max-abs, least cosine, mean KL: between the logits; non-inferior: the whole
+interval is above -1.00. ratio: device to host, with its interval of 99 % or more. Different devices: latency is
+expected to differ, and no difference is called better or worse.
 
 Notes
   [1] 40 samples cannot show that top-1 loses less than 1 point: at 1 % flips that takes about 619; try: a larger

@@ -63,7 +63,7 @@ def _prune(place: str, prune: Prune) -> Iterator[Bound]:
     yield f"{place}.fine_tune_share", share, "above 0 and up to 1", 0 < share <= 1
     yield from _rate(f"{place}.fine_tune_learning_rate", prune.fine_tune_learning_rate)
     yield f"{place}.round_to", prune.round_to, "1 or more", prune.round_to >= 1
-    yield f"{place}.steps", prune.steps, "1 or more", prune.steps >= 1
+    yield f"{place}.steps", prune.steps, "1 to 100", 1 <= prune.steps <= 100
     yield f"{place}.distil", prune.distil, "0 to 1", 0 <= prune.distil <= 1
     for pattern, amount in prune.amounts.items():
         yield f"{place}.amounts.{pattern}", amount, "0 or more and below 1", 0 <= amount < 1

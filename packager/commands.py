@@ -81,7 +81,8 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
     plan = options.resolve(request.options)
     output = request.output
     chosen = _targets(request.targets, output)
-    if problems := compatibility.impossible(plan, chosen):
+    problems = compatibility.impossible(plan, chosen)
+    if problems := problems or compatibility.unheard_wish(request.options.quantize, plan, chosen):
         raise UsageError("\n".join(problems))
     plans = _each_model(plan)
     if len(plans) > 1 and (output.suffix == writer.SUFFIX or request.save_weights):
@@ -154,7 +155,8 @@ def tune(request: TuneRequest, progress: Progress) -> Tuned:
         timeout_s=request.timeout_s,
     )
     problems = [
-        *compatibility.impossible(tuning.without_what_is_searched(plan), (target,)),
+        *tuning.overruled(request.options.settings),
+        *map(tuning.as_settings, compatibility.impossible(tuning.without_what_is_searched(plan), (target,))),
         *tuning.impossible(plan, target, wish, device.facts()),
     ]
     if problems:

@@ -2,12 +2,21 @@
 
 from collections.abc import Iterator
 
-from packager import candidates
+from packager import candidates, heard
 from packager.candidates import REFERENCE
 from packager.recipe import ONNX_FILE, Prune, Quantize, Recipe, Variant, ways
 from runner.manifest import INTEGERS, Candidate, Target
 
 TWO_OF_FOUR = 0.5
+
+
+def unheard_wish(method: str | None, plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
+    """Return what is wrong with a method of quantization that was asked for in so many words: nothing is quantized."""
+    wanted = [each for way in ways(plan) for target in targets for each in _wanted(way, target)]
+    if method in (None, "none") or any(each.precision in INTEGERS for each in wanted):
+        return []
+    names = ", ".join(dict.fromkeys(each.name for each in wanted))
+    return [f"--quantize {method} and {names}: none of them holds integers; {_add(('method',), targets)}"]
 
 
 def impossible(plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
@@ -17,7 +26,7 @@ def impossible(plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
         place = f"{variant.name}: " if variant.name else ""
         for target in targets:
             found += [f"{place}{problem}" for problem in _of_a_variant(variant, _wanted(variant, target), target)]
-    found += [*_of_a_budget(plan, targets), *_of_no_int8(plan, targets)]
+    found += [*_of_a_budget(plan, targets), *_of_unheard(plan, targets)]
     return list(dict.fromkeys(found))
 
 
@@ -53,25 +62,32 @@ def _of_a_budget(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
         if any(_integers(variant, target) for variant in ways(plan)):
             continue
         if not quantizes:
-            yield "--max-drop and no quantization: nothing is there that could cost accuracy; --quantize static"
+            why = "a budget is for integer artifacts, and none is there"
+            yield f"--max-drop and no quantization: {why}; --quantize static"
         else:
             what = ", ".join(plan.candidates) or target.name
             out = "another target" if target.device == "cuda" else "add int8.onnx to --candidates"
             yield f"--max-drop and {what}: a budget is for integer artifacts, and none is there; {out}, or leave it out"
 
 
-def _of_no_int8(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
+def _of_unheard(plan: Recipe, targets: tuple[Target, ...]) -> Iterator[str]:
     for variant in ways(plan):
-        wanted = {each for target in targets for each in _wanted(variant, target)}
-        given = [key for key in _of_calibration(variant.quantize or Quantize()) if key != "equalize"]
-        if given and not any(each.precision == "int8" for each in wanted):
-            names = ", ".join(sorted(each.name for each in wanted))
-            yield f"{', '.join(given)} and {names}: only int8 is calibrated; {_add_int8(targets)}"
+        names = sorted({each.name for target in targets for each in _wanted(variant, target)})
+        for keys in _alike(heard.unheard(variant.quantize or Quantize(), names)):
+            yield f"{', '.join(keys)} and {', '.join(names)}: only {heard.hearers(keys)} of it; {_add(keys, targets)}"
 
 
-def _add_int8(targets: tuple[Target, ...]) -> str:
-    cpus = any(target.device == "cpu" for target in targets)
-    return "add int8.onnx to --candidates" if cpus else "another target, or leave it out"
+def _alike(keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the keys together that the same artifacts hear of."""
+    for hearers in dict.fromkeys(heard.HEARD_BY[key] for key in keys):
+        yield tuple(key for key in keys if heard.HEARD_BY[key] == hearers)
+
+
+def _add(keys: tuple[str, ...], targets: tuple[Target, ...]) -> str:
+    if not any(target.device == "cpu" for target in targets):
+        return "another target, or leave it out"
+    hearers = heard.HEARD_BY[keys[0]]
+    return f"add {'int8.onnx' if 'int8.onnx' in hearers else min(hearers)} to --candidates"
 
 
 def _integers(variant: Variant, target: Target) -> bool:
@@ -81,6 +97,8 @@ def _integers(variant: Variant, target: Target) -> bool:
 
 
 def _of_the_model(plan: Recipe) -> Iterator[str]:
+    if plan.models and plan.model.weights is not None:
+        yield f"--weights and {len(plan.models)} models: weights are of one; --model {plan.models[0]}"
     for name in (plan.model.name, *plan.models):
         if not name.endswith(ONNX_FILE):
             continue
@@ -93,6 +111,10 @@ def _of_the_model(plan: Recipe) -> Iterator[str]:
             yield f"{name} and pruning: {why}, which what is pruned must be; --prune 0"
         for quantize in filter(None, (plan.quantize, *(variant.quantize for variant in plan.variants))):
             yield from _of_a_file(name, quantize, why)
+        for artifact in (*plan.candidates, *(each for variant in plan.variants for each in variant.artifacts)):
+            if candidates.candidate(artifact).format == "torchscript":
+                other = artifact.replace("torchscript", "onnx")
+                yield f"{name} and {artifact}: TorchScript is made of PyTorch's network, not of a file; {other}"
 
 
 def _of_a_file(name: str, quantize: Quantize, why: str) -> Iterator[str]:
@@ -139,12 +161,16 @@ def _of_pruning(prune: Prune, target: Target) -> Iterator[str]:
             yield f"2:4 pruning and {prune.amount:.0%}: of four weights two go; --prune 0.5, or --prune-method l1"
     if prune.method != "channels" and (given := _of_channels_alone(prune)):
         yield f"{prune.method} pruning and {', '.join(given)}: only for channels; --prune-method channels"
-    if prune.steps > 1 and prune.method == "2:4":
-        yield f"2:4 pruning and {prune.steps} steps: it has one; steps = 1"
+    if prune.method == "2:4":
+        if prune.steps > 1 or prune.schedule != "one-shot":
+            yield '2:4 pruning and several steps: all goes in one; schedule = "one-shot", steps = 1'
     elif prune.steps > 1 and prune.schedule == "one-shot":
         yield f'one-shot pruning and {prune.steps} steps: it has one; schedule = "linear" or "cubic", or steps = 1'
     elif prune.steps == 1 and prune.schedule != "one-shot":
         yield f"{prune.schedule} pruning and one step: all goes in it at once; more steps, such as steps = 4"
+    elif 0 < prune.fine_tune_epochs < prune.steps:
+        epochs = f"{prune.fine_tune_epochs} epoch{'s' if prune.fine_tune_epochs > 1 else ''} of fine-tuning"
+        yield f"{prune.steps} steps and {epochs}: each is followed by one at least; fine_tune_epochs = {prune.steps}"
 
 
 def _of_channels_alone(prune: Prune) -> list[str]:
@@ -166,8 +192,11 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
         yield "QAT and dynamic quantization: its rounding is learnt for fixed ranges; --quantize static"
     if plan.qat is not None and plan.ranges != Quantize().ranges:
         yield f"QAT and {plan.ranges} ranges: it learns its own, by moving average; --ranges min-max"
-    if plan.method == "dynamic" and (given := _of_calibration(plan)):
-        yield f"dynamic quantization and {', '.join(given)}: it is not calibrated; --quantize static, or leave this out"
+    if plan.qat is not None and plan.correct_bias:
+        yield "QAT and correct_bias: it learns its biases; correct_bias = false"
+    if plan.method == "dynamic" and (static := [key for key in heard.given(plan) if key in heard.STATIC_ONLY]):
+        keys, way_out = ", ".join(static), "--quantize static, or leave this out"
+        yield f"dynamic quantization and {keys}: for static quantization alone; {way_out}"
     if plan.percentile != Quantize().percentile and plan.ranges != "percentile":
         yield f"percentile and {plan.ranges} ranges: it is for no others; --ranges percentile"
     if plan.qat is not None and plan.torch == "eager" and "int8.torchscript" in names:
@@ -178,16 +207,3 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
         yield 'qoperator and PT2E, which QAT goes through for ONNX: it writes QDQ; operators = "qdq"'
     if plan.operators == "qoperator" and target.activation_type == "int8" and "int8.onnx" in names:
         yield f'qoperator and {target.name}: no x86 machine can check signed activations in it; operators = "qdq"'
-    if plan.sensitivity and "int8.onnx" not in names:
-        out = _add_int8((target,))
-        yield f"sensitivity and {target.name}: it is told of int8.onnx, which is not among the artifacts; {out}"
-
-
-def _of_calibration(plan: Quantize) -> list[str]:
-    """Return the keys that are set and mean nothing where activations are quantized as they come."""
-    given = {
-        "ranges": plan.ranges != Quantize().ranges,
-        "equalize": plan.equalize,
-        "correct_bias": plan.correct_bias,
-    }
-    return [key for key, is_given in given.items() if is_given]

@@ -135,9 +135,11 @@ def _data(options: Options, base: Data) -> Data:
 def _train(options: Options, base: Train | None, *, tunes: bool) -> Train | None:
     """Return the plan of training; without epochs of its own where only fine-tuning follows what else it says."""
     plan = base or Train(epochs=0)
+    # A recipe says how its weights came about: who brings weights along has that behind them.
+    usual = 0 if options.weights else plan.epochs
     plan = replace(
         plan,
-        epochs=_given(options.epochs, plan.epochs),
+        epochs=_given(options.epochs, usual),
         batch_size=_given(options.batch_size, plan.batch_size),
         learning_rate=_given(options.learning_rate, plan.learning_rate),
         optimizer=_given(options.optimizer, plan.optimizer),

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner import atomic
+from runner import atomic, stats
 from runner.errors import StepError
 from runner.render import base, device_line, run_line, units
+from runner.render.packing import pruning_blocks
 from runner.render.page import Page, Table, as_markdown, drop_empty_columns
 from runner.render.units import Scale
 from runner.report import ArtifactReport, Report
+
+COVERAGE = 0.95
 
 
 def check(path: Path) -> None:
@@ -41,11 +44,24 @@ def page(reports: Sequence[Report]) -> Page:
         times=units.time_scale([latency.median_ns for latency in timed], resolution=0.002),
     )
     rows = tuple(
-        (report.bundle_name if several else "", *_cells(artifact, base(report), scales))
+        (report.bundle_name if several else "", *_cells(report, artifact, scales))
         for report in reports
         for artifact in report.artifacts
     )
-    columns = ("bundle", "artifact", "size", "ratio", "top-1", "loss", "SNR", "latency", "ratio", "interval")
+    columns = (
+        "bundle",
+        "artifact",
+        "size",
+        "ratio",
+        "top-1",
+        "points lost",
+        "interval",
+        "loss",
+        "SNR",
+        "latency",
+        "ratio",
+        "interval",
+    )
     table = Table(columns=columns, rows=rows, left=2)
     first = reports[0]
     words = f"{device_line(first.device)}; {run_line(first)}; {len(first.labels):,} samples."
@@ -53,7 +69,9 @@ def page(reports: Sequence[Report]) -> Page:
     times = f"; latency is the median of the processes' medians with its interval ({coverage})" if timed else ""
     return (
         drop_empty_columns(table, units.NONE),
-        f"{words} Ratios are to the fp32 ONNX file of the same bundle{times}.",
+        f"{words} Ratios are to the fp32 ONNX file of the same bundle, and so are the points of top-1 that are lost, "
+        f"with their paired interval ({units.percent(COVERAGE, 0)}){times}.",
+        *(block for report in reports if report.packing for block in pruning_blocks(report, report.packing)),
         *_left_out(reports),
     )
 
@@ -66,20 +84,34 @@ class _Scales:
     times: Scale
 
 
-def _cells(artifact: ArtifactReport, fp32: ArtifactReport | None, scales: _Scales) -> tuple[str, ...]:
-    accuracy, latency, times = artifact.accuracy, artifact.latency, scales.times
+def _cells(report: Report, artifact: ArtifactReport, scales: _Scales) -> tuple[str, ...]:
+    accuracy, latency, times, fp32 = artifact.accuracy, artifact.latency, scales.times, base(report)
     ratio = latency.median_ns / fp32.latency.median_ns if latency and fp32 and fp32.latency else None
     return (
         artifact.title or artifact.name,
         scales.sizes.show(artifact.size_bytes),
         units.times(artifact.size_bytes / fp32.size_bytes if fp32 else None),
         units.percent(accuracy.top1 if accuracy else None),
+        *_lost(artifact, fp32, report.labels),
         units.number(accuracy.loss if accuracy else None, 4),
         f"{accuracy.snr_db:.1f} dB" if accuracy and accuracy.snr_db is not None else units.NONE,
         times.show(latency.median_ns if latency else None),
         units.times(ratio),
         times.span(latency.interval.low, latency.interval.high) if latency else units.NONE,
     )
+
+
+def _lost(artifact: ArtifactReport, fp32: ArtifactReport | None, labels: Sequence[int]) -> tuple[str, str]:
+    """Return how many points of top-1 an artifact loses against fp32 on the same samples, and the interval."""
+    if artifact == fp32 or artifact.accuracy is None or fp32 is None or fp32.accuracy is None:
+        return units.NONE, units.NONE
+    whole, mine = (
+        [answer == label for answer, label in zip(given.predictions, labels, strict=True)]
+        for given in (fp32.accuracy, artifact.accuracy)
+    )
+    interval = stats.paired_difference(whole, mine, COVERAGE)
+    lost = fp32.accuracy.top1 - artifact.accuracy.top1
+    return units.points(lost), f"{units.points(interval.low)} to {units.points(interval.high)}"
 
 
 def _left_out(reports: Sequence[Report]) -> Page:

@@ -15,7 +15,6 @@ from packager.layers import matches as matches
 from packager.quantize.calibration import Calibration
 from runner.manifest import Target
 
-NO_LINEAR_LAYER = "the network has no linear layer, and dynamic quantization takes no other"
 NOT_DYNAMIC = "--quantize static"
 
 

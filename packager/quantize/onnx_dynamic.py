@@ -6,7 +6,7 @@ from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode, QuantType
 
 from packager.export.onnx import stripped
-from packager.quantize import NO_LINEAR_LAYER, NOT_DYNAMIC, Order
+from packager.quantize import NOT_DYNAMIC, Order
 from packager.quantize.onnx_graph import CANNOT, WAY_OUT, kept, layers, prepared
 from packager.quantize.onnx_static import TYPES
 from packager.quantize.refused import refused
@@ -16,6 +16,7 @@ from runner.errors import StepError
 OPERATORS = ("MatMul", "Gemm", "LSTM")
 """Linear and recurrent layers. ONNX Runtime's integer convolution is slower than the one in fp32."""
 INTEGER_OPERATORS = {"MatMulInteger", "DynamicQuantizeLSTM"}
+NO_LAYER = "ONNX Runtime's dynamic quantization takes linear layers and LSTMs, and the network has none"
 
 
 def quantize(content: bytes, order: Order) -> bytes:
@@ -23,12 +24,12 @@ def quantize(content: bytes, order: Order) -> bytes:
     model = prepared(content)
     found = [layer for layer in layers(model) if layer.operator in OPERATORS]
     if not found:
-        raise StepError(NO_LINEAR_LAYER, advice=NOT_DYNAMIC)
+        raise StepError(NO_LAYER, advice=NOT_DYNAMIC)
     # The quantizer makes a MatMul of each Gemm first, of another name.
     excluded = [name for layer in kept(found, order.plan.keep_fp32) for name in (layer.node, f"{layer.node}_MatMul")]
     quantized = _integers(model, order, excluded)
     if not any(node.op_type in INTEGER_OPERATORS for node in quantized.graph.node):
-        raise StepError(NO_LINEAR_LAYER, advice=NOT_DYNAMIC)
+        raise StepError(NO_LAYER, advice=NOT_DYNAMIC)
     return stripped(quantized)
 
 

@@ -10,13 +10,14 @@ from torch import nn
 from torch.ao.nn.quantized import dynamic
 from torch.ao.quantization import QConfig, default_dynamic_qconfig, per_channel_dynamic_qconfig, quantize_dynamic
 
-from packager.quantize import NO_LINEAR_LAYER, NOT_DYNAMIC, Order
+from packager.quantize import NOT_DYNAMIC, Order
 from packager.quantize.engine import use_engine
 from packager.quantize.keep_fp32 import kept
 from packager.quiet import quiet
 from runner.errors import StepError
 
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
+NO_LAYER = "PyTorch's dynamic quantization takes linear and recurrent layers, and the network has none"
 INT8 = (dynamic.Linear, dynamic.LSTM, dynamic.GRU, dynamic.LSTMCell, dynamic.GRUCell, dynamic.RNNCell)
 BEFORE_REDUCED_RANGE = 3
 
@@ -34,7 +35,7 @@ def quantize(module: nn.Module, order: Order) -> nn.Module:
             what = f"PyTorch's dynamic quantization does not take a layer: {error}"
             raise StepError(what, advice=f"{NOT_DYNAMIC}, or its name in `keep_fp32`") from error
     if not any(isinstance(layer, INT8) for layer in quantized.modules()):
-        raise StepError(NO_LINEAR_LAYER, advice=NOT_DYNAMIC)
+        raise StepError(NO_LAYER, advice=NOT_DYNAMIC)
     if order.target.engine == "qnnpack":
         _in_full_range(quantized)
     return quantized

@@ -4,6 +4,7 @@ Light: what cannot be meant is told before the libraries load.
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -39,6 +40,30 @@ def searched(plan: Recipe, target: Target) -> tuple[Candidate, ...]:
         if chosen:
             return tuple(chosen)
     return wanted
+
+
+FOUND = ("method", "of", "amount", "amounts", "importance", "across_layers")
+"""Keys of [prune] that a search sets by itself."""
+SETTINGS = {
+    r"--quantize static": "--set quantize.method=static",
+    r"--ranges ([\w-]+)": r"--set quantize.ranges=\1",
+    r"--prune-method channels": "leave prune.method out",
+    r"--prune 0\b": "leave pruning out",
+}
+"""Ways out by options that only `pack` itself has, and what stands for them in a search."""
+
+
+def overruled(settings: tuple[str, ...]) -> list[str]:
+    """Return what is wrong with settings that a search would not hear of."""
+    keys = [setting.partition("=")[0].strip() for setting in settings]
+    return [f"{key}: a search finds it by itself; leave it out" for key in keys if key in map("prune.{}".format, FOUND)]
+
+
+def as_settings(problem: str) -> str:
+    """Return what is told of a recipe with ways out that a search has, too."""
+    for pattern, otherwise in SETTINGS.items():
+        problem = re.sub(pattern, otherwise, problem)
+    return problem
 
 
 def without_what_is_searched(plan: Recipe) -> Recipe:

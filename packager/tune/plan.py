@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from packager import heard
 from packager.candidates import REFERENCE
 from packager.recipe import Prune, Quantize, Recipe
 
@@ -24,7 +25,7 @@ def as_recipe(plan: Plan, base: Recipe) -> Recipe:
         title="",
         models=(),
         prune=plan.prune,
-        quantize=plan.quantize,
+        quantize=plan.quantize and heard.of_use_to(plan.artifact, plan.quantize),
         candidates=tuple(dict.fromkeys((REFERENCE.name, plan.artifact))),
         variants=(),
         budget=None,

@@ -7,7 +7,7 @@ from typing import cast, get_args
 import optuna
 from torch import nn
 
-from packager import tune
+from packager import heard, tune
 from packager.network import Network, Workbench
 from packager.onnx_model import OnnxModel
 from packager.recipe import Importance, OnnxOperators, Prune, Quantize, Ranges
@@ -76,8 +76,8 @@ class Space:
 
     def _quantization(self, trial: optuna.Trial, base: Quantize) -> Quantize:
         plan = replace(base, per_channel=trial.suggest_categorical("per channel", (True, False)))
-        if plan.qat is not None:
-            return plan  # it learns the ranges, and makes the best of those of the weights
+        if plan.qat is not None:  # it learns the ranges, and makes the best of those of the weights
+            return replace(plan, ranges=Quantize().ranges, percentile=Quantize().percentile)
         ranges = trial.suggest_categorical("ranges", get_args(Ranges))
         percentile = base.percentile if ranges == "percentile" else Quantize().percentile
         plan = replace(plan, ranges=ranges, percentile=percentile)
@@ -96,7 +96,7 @@ def space(trained: Network, bench: Workbench, target: Target) -> Space:
         stages=found,
         importances=_importances(trained.module) if found else (),
         prune=prune,
-        ways=tuple(way for each in tune.searched(plan, target) for way in _ways(each, plan.quantize)),
+        ways=tuple(way for each in tune.searched(plan, target) for way in _ways(each, plan.quantize, target)),
         per_channel=target.per_channel,
         equalizes=not only_a_file,
     )
@@ -107,16 +107,16 @@ def _importances(module: nn.Module) -> tuple[Importance, ...]:
     return ("l1", "l2", "batch-norm", "taylor") if normalised else ("l1", "l2", "taylor")
 
 
-def _ways(candidate: Candidate, plan: Quantize | None) -> Iterator[Way]:
+def _ways(candidate: Candidate, plan: Quantize | None, target: Target) -> Iterator[Way]:
     """Yield what makes an artifact: of techniques that lead to the same kernels, the one that the recipe names."""
+    plan = plan and heard.of_use_to(candidate.name, plan)
     if candidate.precision != "int8" or plan is None:
-        usual = Quantize()
-        kept = plan and replace(plan, ranges=usual.ranges, percentile=usual.percentile, correct_bias=False)
         weights_only = candidate.precision in INTEGERS
-        yield Way(name=candidate.name, artifact=candidate.name, quantize=kept if weights_only else None)
+        yield Way(name=candidate.name, artifact=candidate.name, quantize=plan if weights_only else None)
     elif candidate.format == "onnx" and plan.onnx == "onnxruntime" and plan.qat is None:
-        # The recipe's own first.
-        for operators in sorted(get_args(OnnxOperators), key=lambda name: name != plan.operators):
+        # The recipe's own first. Signed activations in integer operators can be checked on no x86 machine.
+        known: tuple[OnnxOperators, ...] = ("qdq",) if target.activation_type == "int8" else get_args(OnnxOperators)
+        for operators in sorted(known, key=lambda name: name != plan.operators):
             yield Way(
                 name=f"{candidate.name}, {operators}",
                 artifact=candidate.name,

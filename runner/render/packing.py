@@ -18,9 +18,7 @@ SMALLER = 0.95
 
 def packing_blocks(report: Report, packing: Packing) -> Iterator[Block]:
     """Yield what there is to show of how a bundle came to be."""
-    if packing.networks:
-        yield _pruning(report, packing.networks)
-        yield from _pruning_words(report, packing.networks)
+    yield from pruning_blocks(report, packing)
     if packing.sensitivity:
         yield _sensitivity(packing.sensitivity)
     for record in packing.budgets:
@@ -32,6 +30,13 @@ def packing_blocks(report: Report, packing: Packing) -> Iterator[Block]:
         )
         yield Listing(head="Left out", lines=lines)
     yield _steps(packing)
+
+
+def pruning_blocks(report: Report, packing: Packing) -> Iterator[Block]:
+    """Yield what pruning brought, if there was any: parameters, arithmetic, file and latency."""
+    if packing.networks:
+        yield _pruning(report, packing.networks)
+        yield from _pruning_words(report, packing.networks)
 
 
 def described(tried: Try) -> str:

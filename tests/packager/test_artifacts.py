@@ -240,9 +240,7 @@ def test_dynamic_quantization_is_refused_where_there_is_nothing_for_it(
     with pytest.raises(StepError) as caught:
         build(candidate, replace(bare, quantize=recipe.Quantize(method="dynamic")), X86)
 
-    assert str(caught.value) == (
-        "the network has no linear layer, and dynamic quantization takes no other\n  try: --quantize static"
-    )
+    assert str(caught.value).endswith(", and the network has none\n  try: --quantize static")
 
 
 def test_a_network_whose_batch_is_fixed_is_calibrated_and_run_one_by_one(few_splits: Splits, tmp_path: Path) -> None:

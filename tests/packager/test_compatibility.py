@@ -6,7 +6,7 @@ import pytest
 
 import targets
 from packager import recipe
-from packager.compatibility import impossible
+from packager.compatibility import impossible, unheard_wish
 from packager.options import Options, resolve
 from packager.recipe import Budget, Model, Prune, Qat, Quantize, Recipe, Train, Variant
 from runner.errors import UsageError
@@ -34,19 +34,18 @@ def told(plan: Recipe, *chosen: Target) -> list[str]:
         Recipe(train=Train(), prune=Prune(), quantize=Quantize(qat=Qat(), sensitivity=True), budget=Budget(max_drop=1)),
         FILE,
         replace(FILE, train=Train(epochs=0), budget=Budget(max_drop=1.0)),
-        Recipe(quantize=Quantize(method="dynamic", torch="eager")),
-        Recipe(quantize=Quantize(operators="qoperator"), candidates=("fp32.onnx", "int8.torchscript")),
+        Recipe(quantize=Quantize(method="dynamic", keep_fp32=("linear",), per_channel=True)),
         Recipe(quantize=Quantize(onnx="pt2e")),
         Recipe(prune=Prune(method="channels", of="macs", amounts={"conv1": 0.5}, across_layers=True)),
         Recipe(variants=(variant("a"), variant("b-2"))),
-        Recipe(candidates=("fp32.onnx",), quantize=Quantize(torch="eager", qat=Qat())),
         Recipe(candidates=("fp32.onnx", "bf16.torchscript", "int8-weights.onnx", "int4-weights.onnx")),
         Recipe(candidates=("fp32.onnx",), variants=(variant(),), budget=Budget(max_drop=1.0)),
         Recipe(candidates=("fp32.onnx", "int4-weights.onnx"), quantize=Quantize(), budget=Budget(max_drop=1.0)),
         Recipe(candidates=("fp32.onnx",), quantize=Quantize()),
         Recipe(candidates=("fp32.onnx", "int8.onnx"), quantize=Quantize(), variants=(variant(),)),
         Recipe(quantize=Quantize(), variants=(variant(),)),
-        Recipe(prune=Prune(schedule="cubic", steps=3)),
+        Recipe(prune=Prune(schedule="cubic", steps=3, fine_tune_epochs=3)),
+        Recipe(prune=Prune(schedule="cubic", steps=3, fine_tune_epochs=0)),
         Recipe(prune=Prune(method="channels", importance="taylor", round_to=4)),
         Recipe(quantize=Quantize(ranges="mse", equalize=True, correct_bias=True)),
         Recipe(quantize=Quantize(qat=Qat(), equalize=True)),
@@ -61,9 +60,22 @@ def test_what_can_be_granted_is_not_refused(plan: Recipe) -> None:
 
 def test_what_calibration_needs_is_asked_of_one_target_of_all() -> None:
     plan = Recipe(quantize=Quantize(ranges="mse"))
-    why = "only int8 is calibrated; another target, or leave it out"
+    why = "only int8.onnx and int8.torchscript hear of it; another target, or leave it out"
     assert told(plan, CUDA, X86) == []
     assert told(plan, CUDA) == [f"ranges and {', '.join(sorted(each.name for each in CUDA.artifacts))}: {why}"]
+
+
+def test_a_method_that_is_asked_for_and_makes_nothing_is_refused() -> None:
+    plan = resolve(Options(quantize="static"))
+    assert unheard_wish("static", plan, (X86, CUDA)) == unheard_wish(None, plan, (CUDA,)) == []
+    names = ", ".join(each.name for each in CUDA.artifacts)
+    assert unheard_wish("static", plan, (CUDA,)) == [
+        f"--quantize static and {names}: none of them holds integers; another target, or leave it out"
+    ]
+    only = resolve(Options(quantize="static", candidates=("fp32.onnx",)))
+    assert unheard_wish("static", only, (X86,)) == [
+        "--quantize static and fp32.onnx: none of them holds integers; add int8.onnx to --candidates"
+    ]
 
 
 def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
@@ -175,12 +187,51 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(quantize=Quantize(method="dynamic", ranges="mse")),
-            "dynamic quantization and ranges: it is not calibrated; --quantize static, or leave this out",
+            "dynamic quantization and ranges: for static quantization alone; --quantize static, or leave this out",
         ),
         (
             Recipe(quantize=Quantize(method="dynamic", equalize=True, correct_bias=True)),
-            "dynamic quantization and equalize, correct_bias: it is not calibrated; --quantize static, or leave this "
-            "out",
+            "dynamic quantization and equalize, correct_bias: for static quantization alone; --quantize static, or "
+            "leave this out",
+        ),
+        (
+            Recipe(quantize=Quantize(method="dynamic", torch="eager", operators="qoperator", symmetric=True)),
+            "dynamic quantization and torch, operators, symmetric: for static quantization alone; --quantize static, "
+            "or leave this out",
+        ),
+        (
+            Recipe(quantize=Quantize(qat=Qat(), correct_bias=True)),
+            "QAT and correct_bias: it learns its biases; correct_bias = false",
+        ),
+        (
+            Recipe(prune=Prune(schedule="linear", steps=4)),
+            "4 steps and 2 epochs of fine-tuning: each is followed by one at least; fine_tune_epochs = 4",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx", "int8.torchscript"), quantize=Quantize(operators="qoperator")),
+            "operators and fp32.onnx, int8.torchscript: only int8.onnx hears of it; add int8.onnx to --candidates",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx", "int8.onnx"), quantize=Quantize(torch="eager")),
+            "torch and fp32.onnx, int8.onnx: only int8.torchscript hears of it; add int8.torchscript to --candidates",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx",), quantize=Quantize(keep_fp32=("linear",))),
+            "keep_fp32 and fp32.onnx: only int4-weights.onnx, int8-weights.onnx, int8.onnx and int8.torchscript hear "
+            "of it; add int8.onnx to --candidates",
+        ),
+        (
+            Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(qat=Qat())),
+            "qat and fp32.onnx, int8-weights.onnx: only int8.onnx and int8.torchscript hear of it; add int8.onnx to "
+            "--candidates",
+        ),
+        (
+            Recipe(models=("resnet8", "small_cnn"), model=Model(weights="pretrained")),
+            "--weights and 2 models: weights are of one; --model resnet8",
+        ),
+        (
+            replace(FILE, candidates=("fp32.onnx", "int8.torchscript")),
+            "net.onnx and int8.torchscript: TorchScript is made of PyTorch's network, not of a file; int8.onnx",
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8.onnx")),
@@ -214,7 +265,7 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(ranges="mse", correct_bias=True)),
-            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8 is calibrated; "
+            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8.onnx and int8.torchscript hear of it; "
             "add int8.onnx to --candidates",
         ),
         (
@@ -231,8 +282,7 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx",), quantize=Quantize(sensitivity=True)),
-            "sensitivity and x86: it is told of int8.onnx, which is not among the artifacts; "
-            "add int8.onnx to --candidates",
+            "sensitivity and fp32.onnx: only int8.onnx hears of it; add int8.onnx to --candidates",
         ),
         (
             Recipe(variants=(variant(quantize=None),)),
@@ -240,7 +290,7 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(budget=Budget(max_drop=1.0)),
-            "--max-drop and no quantization: nothing is there that could cost accuracy; --quantize static",
+            "--max-drop and no quantization: a budget is for integer artifacts, and none is there; --quantize static",
         ),
     ],
 )
@@ -261,7 +311,10 @@ def test_two_of_four_has_one_amount_and_one_step() -> None:
         "2:4 pruning and 30%: of four weights two go; --prune 0.5, or --prune-method l1"
     ]
     assert told(Recipe(prune=Prune(method="2:4", schedule="linear", steps=3)), CUDA) == [
-        "2:4 pruning and 3 steps: it has one; steps = 1"
+        '2:4 pruning and several steps: all goes in one; schedule = "one-shot", steps = 1'
+    ]
+    assert told(Recipe(prune=Prune(method="2:4", schedule="linear")), CUDA) == [
+        '2:4 pruning and several steps: all goes in one; schedule = "one-shot", steps = 1'
     ]
 
 

@@ -287,8 +287,11 @@ def test_another_model_does_not_inherit_the_weights_of_the_recipes(file: Path) -
     assert resolve(Options(recipe=str(file), weights="new.pth")).model == Model(name="resnet8", weights="new.pth")
 
 
-def test_a_recipe_that_trains_trains_the_weights_that_it_is_given(file: Path) -> None:
-    assert resolve(Options(recipe=str(file), weights="new.pth")).train == Train(epochs=5, batch_size=32)
+def test_weights_that_are_given_are_not_trained_unless_that_is_asked_for(file: Path) -> None:
+    found = resolve(Options(recipe=str(file), weights="new.pth"))
+    assert found.train == Train(epochs=0, batch_size=32)
+    assert found.prune == resolve(Options(recipe=str(file))).prune
+    assert resolve(Options(recipe=str(file), weights="new.pth", epochs=5)).train == Train(epochs=5, batch_size=32)
 
 
 def test_a_recipes_steps_are_turned_off_one_by_one(file: Path) -> None:

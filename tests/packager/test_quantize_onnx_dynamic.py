@@ -110,7 +110,8 @@ def test_a_network_without_a_linear_layer_has_no_such_file(calibration: Calibrat
         onnx_dynamic.quantize(content, order(calibration))
 
     assert str(caught.value) == (
-        "the network has no linear layer, and dynamic quantization takes no other\n  try: --quantize static"
+        "ONNX Runtime's dynamic quantization takes linear layers and LSTMs, and the network has none\n"
+        "  try: --quantize static"
     )
 
 

@@ -201,5 +201,6 @@ def test_a_network_without_a_linear_layer_is_refused_in_words(module: nn.Module,
         torch_dynamic.quantize(module.eval(), order)
 
     assert str(caught.value) == (
-        "the network has no linear layer, and dynamic quantization takes no other\n  try: --quantize static"
+        "PyTorch's dynamic quantization takes linear and recurrent layers, and the network has none\n"
+        "  try: --quantize static"
     )

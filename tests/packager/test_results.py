@@ -14,15 +14,19 @@ from tests import reports
 SECTION = """\
 ## Every way to int8
 
-| artifact         |      size | ratio |    top-1 |   loss |     SNR |  latency | ratio |    interval |
-| :--------------- | --------: | ----: | -------: | -----: | ------: | -------: | ----: | ----------: |
-| fp32.onnx        | 200.0 KiB | 1.00x | 100.00 % | 0.1250 |       — | 151.0 µs | 1.00x | 149.0–153.0 |
-| PTQ static       |  60.0 KiB | 0.30x |  97.50 % | 0.1844 | 31.5 dB |  60.0 µs | 0.40x |   58.0–62.0 |
-| int8.torchscript |  90.0 KiB | 0.45x |        — |      — |       — |        — |     — |           — |
+| artifact         |      size | ratio |    top-1 | points lost |        interval |   loss |     SNR |  latency | ratio |    interval |
+| :--------------- | --------: | ----: | -------: | ----------: | --------------: | -----: | ------: | -------: | ----: | ----------: |
+| fp32.onnx        | 200.0 KiB | 1.00x | 100.00 % |           — |               — | 0.1250 |       — | 151.0 µs | 1.00x | 149.0–153.0 |
+| PTQ static       |  60.0 KiB | 0.30x |  97.50 % |       +2.50 | -5.67 to +10.43 | 0.1844 | 31.5 dB |  60.0 µs | 0.40x |   58.0–62.0 |
+| int8.torchscript |  90.0 KiB | 0.45x |        — |           — |               — |      — |       — |        — |     — |           — |
 
-Example CPU, x86_64, 2 CPUs; 2 threads, batch 1, quick effort, 2026-11-01T12:00:00Z; 40 samples. Ratios are to the fp32 ONNX file of the same bundle; latency is the median of the processes' medians with its interval (93.8 %).
+Example CPU, x86_64, 2 CPUs; 2 threads, batch 1, quick effort, 2026-11-01T12:00:00Z; 40 samples. Ratios are to the fp32 ONNX file of the same bundle, and so are the points of top-1 that are lost, with their paired interval (95 %); latency is the median of the processes' medians with its interval (93.8 %).
 """  # noqa: E501, RUF001 - as it stands in the file
 TITLE = "Every way to int8"
+BESIDE = (
+    "Ratios are to the fp32 ONNX file of the same bundle, and so are the points of top-1 that are lost, with their "
+    "paired interval (95 %)"
+)
 
 
 def measured(name: str = "net") -> Report:
@@ -94,7 +98,12 @@ def test_several_bundles_have_a_column_of_their_own_and_each_its_own_fp32(tmp_pa
 
 def test_what_was_left_out_is_told_under_the_table(tmp_path: Path) -> None:
     found = written(tmp_path / "results.md", report.seal(replace(measured(), packing=reports.packed())))
-    assert found.endswith("(93.8 %).\n\nnet has no int8.torchscript: it cannot be traced.\n")
+    assert found.endswith("\n\nnet has no int8.torchscript: it cannot be traced.\n")
+
+
+def test_what_pruning_brought_stands_under_the_table(tmp_path: Path) -> None:
+    found = written(tmp_path / "results.md", report.seal(replace(measured(), packing=reports.packed())))
+    assert "| network, fp32 | parameters | not zero |" in found
 
 
 def test_without_latency_the_column_is_left_out_and_no_interval_is_claimed(tmp_path: Path) -> None:
@@ -102,7 +111,7 @@ def test_without_latency_the_column_is_left_out_and_no_interval_is_claimed(tmp_p
     untimed = replace(bare, artifacts=tuple(replace(each, latency=None) for each in bare.artifacts))
     found = written(tmp_path / "results.md", untimed)
     assert found.splitlines()[4].endswith("   loss |     SNR |")
-    assert found.endswith("; 40 samples. Ratios are to the fp32 ONNX file of the same bundle.\n")
+    assert found.endswith("; 40 samples. " + BESIDE + ".\n")
 
 
 def test_a_file_that_cannot_be_read_or_written_is_told(tmp_path: Path) -> None:

@@ -5,25 +5,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 
+import models
 import targets
 from packager import builders, compatibility, recipe, tune
 from packager.builders import BuildContext
 from packager.cache import Cache
 from packager.cli import pack
 from packager.compatibility import impossible
+from packager.data import Splits
 from packager.export import Exported
+from packager.network import Network
 from packager.options import Options, resolve
 from packager.recipe import Budget, Prune, Quantize, Recipe
 from packager.tune import Wish
 from packager.tune.plan import as_recipe
 from packager.tune.search import Found, SearchOrder, search
+from packager.tune.space import space
 from runner import codec, device, edge
 from runner.bundle import open_bundle
 from runner.errors import StepError, UsageError
 from runner.manifest import Target
 from runner.progress import Progress, Silent
+from tests import contexts
 from tests.fakes import InterruptingProgress, RecordingProgress
 
 ONNX = ("int8.onnx",)
@@ -188,6 +194,29 @@ def test_weights_alone_have_no_ranges_to_choose_and_the_layers_that_stay_fp32_st
     assert impossible(as_recipe(point.finding.plan, plan), (targets.load("x86"),)) == []
 
 
+@pytest.mark.parametrize("target", ["x86", "x86-avx2", "arm-qnnpack", "cuda"])
+@pytest.mark.parametrize(
+    "quantize",
+    [
+        Quantize(),
+        Quantize(qat=recipe.Qat(epochs=1), ranges="mse"),
+        Quantize(sensitivity=True, keep_fp32=("linear",)),
+        Quantize(onnx="pt2e"),
+        Quantize(torch="eager", symmetric=True),
+    ],
+)
+def test_whatever_a_search_may_propose_can_be_packed(
+    target: str, quantize: Quantize, few_splits: Splits, plan: Recipe, tmp_path: Path
+) -> None:
+    asked = replace(plan, candidates=(), quantize=quantize)
+    network = Network(model=models.build("resnet8", 1, 10, 28, 28), key="of a test")
+    choices = space(network, contexts.bench(few_splits, tmp_path, asked), targets.load(target))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = [as_recipe(choices.suggest(study.ask()), asked) for _ in range(60)]
+    assert len({str(each) for each in found}) > 5
+    assert [problem for each in found for problem in impossible(each, (targets.load(target),))] == []
+
+
 def test_no_trial_begins_after_the_timeout(searched: Search) -> None:
     with pytest.raises(StepError) as error:
         searched(Wish(objective="macs", trials=2, timeout_s=1e-9))
@@ -277,8 +306,13 @@ def test_the_command_packs_what_it_chose_and_exits_1_where_the_drop_does_not_hol
         ),
         (
             ["--target", "x86", "--recipe", "resnet18-cifar10", "--candidates", "fp32.onnx,int8.onnx"],
-            "error: int8.onnx and no [quantize]: nothing says how; --quantize static\n"
+            "error: int8.onnx and no [quantize]: nothing says how; --set quantize.method=static\n"
             "no quantization: how to quantize is what is searched for; --set quantize.method=static\n",
+        ),
+        (
+            ["--target", "x86", "--set", "prune.importance=taylor", "--set", "prune.amount=0.3"],
+            "error: prune.importance: a search finds it by itself; leave it out\n"
+            "prune.amount: a search finds it by itself; leave it out\n",
         ),
         (
             ["--target", "x86", "--recipe", "families"],

@@ -1,0 +1,56 @@
+"""Which artifacts hear of which key of [quantize]: a key that is set and that none of them hears of is told."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from types import MappingProxyType
+
+from packager.candidates import IMPOSSIBLE, NAMES
+from packager.recipe import Quantize
+from runner.manifest import INTEGERS
+
+INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS and name not in IMPOSSIBLE)
+HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "method": INT8,
+        "torch": frozenset({"int8.torchscript"}),
+        "onnx": frozenset({"int8.onnx"}),
+        "operators": frozenset({"int8.onnx"}),
+        "ranges": INT8,
+        "percentile": INT8,
+        "per_channel": INT8,
+        "symmetric": INT8,
+        "equalize": ALL,
+        "correct_bias": INT8,
+        "keep_fp32": ALL,
+        "sensitivity": frozenset({"int8.onnx"}),
+        "qat": INT8,
+    }
+)
+STATIC_ONLY = ("torch", "operators", "ranges", "symmetric", "equalize", "correct_bias")
+"""What means nothing where activations are quantized as they come. PT2E has a sentence of its own."""
+
+
+def given(plan: Quantize) -> tuple[str, ...]:
+    """Return the keys that are not as usual."""
+    usual = Quantize()
+    return tuple(each.name for each in fields(plan) if getattr(plan, each.name) != getattr(usual, each.name))
+
+
+def unheard(plan: Quantize, artifacts: Iterable[str]) -> tuple[str, ...]:
+    """Return the keys that are set, and that none of these artifacts hears of."""
+    names = frozenset(artifacts)
+    return tuple(key for key in given(plan) if not HEARD_BY[key] & names)
+
+
+def of_use_to(artifact: str, plan: Quantize) -> Quantize:
+    """Return the plan with the keys that this artifact does not hear of as usual."""
+    usual, deaf_to = Quantize(), unheard(plan, [artifact])
+    return replace(plan, **{key: getattr(usual, key) for key in deaf_to})
+
+
+def hearers(keys: Sequence[str]) -> str:
+    """Return, in words, the artifacts that hear of all these keys."""
+    names = sorted(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)))
+    *others, last = names
+    return f"{', '.join(others)} and {last} hear" if others else f"{last} hears"

@@ -252,6 +252,18 @@ def test_comparing_ends_with_1_where_a_limit_is_missed(
     assert ended.out.startswith("net for x86: the device beside the host\n")
 
 
+def test_the_margins_of_a_comparison_are_the_users(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(here / "host.json", reports.host())
+    words = {}
+    for options in ([], ["--margin", "8%", "--accuracy-margin", "6%"]):
+        found = codec.read_json(Comparison, bench(capsys, "compare", path, path, "--json", *options).out)
+        int8 = found.artifacts[1]
+        assert int8.answers is not None
+        words[found.margins.latency, found.margins.accuracy] = (int8.word, int8.answers.word)
+    assert words == {(0.02, 0.01): ("inconclusive", "undecided"), (0.08, 0.06): ("equivalent", "non-inferior")}
+    assert bench(capsys, "compare", path, path, "--margin", "2").code == 2
+
+
 def test_a_comparison_is_one_json_document_or_markdown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host, device = save(here / "host.json", reports.host()), save(here / "device.json", reports.board())
     ended = bench(capsys, "compare", host, device, "--max-slowdown", "5%", "--json")

@@ -3,13 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from runner import __version__, edge
+from runner.cli_types import Counts, Duration, Percentage
 from runner.errors import UsageError, nearest
 from runner.terminal import Terminal
 
@@ -20,43 +20,6 @@ if TYPE_CHECKING:
 EFFORTS = ("quick", "standard", "rigorous")
 MEASURE = "run"
 """The command that a BUNDLE as first argument stands for."""
-
-
-class Percentage(click.ParamType[float]):
-    """A share such as `5%` or `0.05`, as a fraction."""
-
-    name = "PERCENT"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the fraction; a bare number of 1 or more is refused, for it may be meant either way."""
-        text = str(value).strip()
-        try:
-            number = Decimal(text.removesuffix("%").strip())
-        except InvalidOperation:
-            self.fail(f"{text!r} is no percentage: write 5% or 0.05", param, ctx)
-        if not number.is_finite() or number < 0:
-            self.fail(f"{text!r} is no limit: write 5% or 0.05", param, ctx)
-        if not text.endswith("%") and number >= 1:
-            self.fail(f"{text!r} may be meant either way: write {text}% or a fraction below 1", param, ctx)
-        # Decimal, for 0.3 / 100 in binary need not be the number nearest to 0.003, and limits are held with equality.
-        return float(number / 100 if text.endswith("%") else number)
-
-
-class Counts(click.ParamType[tuple[int, ...]]):
-    """One count or several, such as `1,8,32`."""
-
-    name = "N,…"
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the counts in their order, each once."""
-        if isinstance(value, tuple):
-            return value
-        allowed: click.ParamType[int] = click.IntRange(1, self.most)
-        found = [allowed(part.strip(), param, ctx) for part in str(value).split(",")]
-        return tuple(dict.fromkeys(found))
 
 
 class DefaultGroup(click.Group):
@@ -150,7 +113,10 @@ def verify(ctx: click.Context, *, path: Path) -> None:
 @click.argument("host", type=click.Path(path_type=Path))
 @click.argument("device", type=click.Path(path_type=Path))
 @click.option("--max-slowdown", type=Percentage(), help="How much longer a call may take than on the host, as in 5%.")
+@click.option("--max-latency", type=Duration(), help="How long a call may take on the device, as in 5ms.")
 @click.option("--max-accuracy-drop", type=Percentage(), help="How far top-1 may be below the host's, as in 0.5%.")
+@click.option("--margin", type=Percentage(), default="2%", show_default=True, help="What latencies may differ by.")
+@click.option("--accuracy-margin", type=Percentage(), default="1%", show_default=True, help="What top-1 may lose.")
 @click.option("--strict", is_flag=True, help="Count a limit that cannot be decided as missed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
@@ -161,22 +127,29 @@ def compare(  # noqa: PLR0913 - one parameter per option
     host: Path,
     device: Path,
     max_slowdown: float | None,
+    max_latency: float | None,
     max_accuracy_drop: float | None,
+    margin: float,
+    accuracy_margin: float,
     strict: bool,
     as_json: bool,
     as_markdown: bool,
 ) -> None:
     """Compare the report of a DEVICE with that of the HOST; a bundle stands for the host report in it.
 
+    What differs by less than --margin and --accuracy-margin is called equivalent and not inferior.
     Exits 1 where a stated limit is missed.
     """
     if as_json and as_markdown:
         raise UsageError("--json and --markdown exclude each other")
     from runner import commands  # noqa: PLC0415 - heavy
-    from runner.compare.comparison import Limits  # noqa: PLC0415 - heavy
+    from runner.compare.comparison import Limits, Margins  # noqa: PLC0415 - heavy
 
-    limits = Limits(max_slowdown=max_slowdown, max_accuracy_drop=max_accuracy_drop, strict=strict)
-    _finish(ctx, commands.compare_reports(host, device, limits, _look(as_json=as_json, as_markdown=as_markdown)))
+    limits = Limits(
+        max_slowdown=max_slowdown, max_accuracy_drop=max_accuracy_drop, max_latency_ns=max_latency, strict=strict
+    )
+    stated = limits, Margins(latency=margin, accuracy=accuracy_margin)
+    _finish(ctx, commands.compare_reports(host, device, stated, _look(as_json=as_json, as_markdown=as_markdown)))
 
 
 @bench_runner.command(short_help="Show what this machine is, and what it can run.")

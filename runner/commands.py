@@ -7,7 +7,7 @@ from typing import Literal
 
 from runner import atomic, codec, compare, device, measure, report, verify
 from runner.bundle import open_bundle
-from runner.compare.comparison import Limits
+from runner.compare.comparison import Limits, Margins
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
 from runner.progress import Progress
@@ -121,9 +121,10 @@ def verify_document(path: Path) -> Output:
     return Output(text=f"{path}: every hash fits: {counts}, bundle {bundle.id}\n")
 
 
-def compare_reports(host: Path, device_path: Path, limits: Limits, look: Look) -> Output:
+def compare_reports(host: Path, device_path: Path, stated: tuple[Limits, Margins], look: Look) -> Output:
     """Compare two reports, or the host reports of bundles. Raises DocumentError."""
-    found = compare.compare(_read_report(host), _read_report(device_path), limits)
+    limits, margins = stated
+    found = compare.compare(_read_report(host), _read_report(device_path), limits, margins)
     return Output(text=look.show(found, comparison_page(found)), exit_code=LIMIT_MISSED if found.violated else 0)
 
 

@@ -91,6 +91,10 @@ class Accuracy:
     """How many classes scored above the label, for each sample. The record."""
     losses: tuple[float, ...]
     """Cross-entropy of each sample. The record."""
+    least_cosine: float | None = None
+    """The least cosine, over the samples, of the logits and the host's own for this artifact. None: never measured."""
+    kl_nats: float | None = None
+    """Mean Kullback-Leibler divergence of the class probabilities from the host's own. None: never measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -275,6 +279,11 @@ class Report:
     complete: bool = True
     """False where the run was interrupted: what was finished by then is in it."""
     packing: Packing | None = None
+    noise_floor: float | None = None
+    """By how much the latency of one artifact differs between two sessions on this device, as a fraction, as `selftest`
+    measured it; None: never measured."""
+    inputs_sha256: str | None = None
+    """SHA-256 of the file of evaluation samples, by which reports of two bundles know that they are the same."""
     digest: str = ""
     """SHA-256 of the rest of this document, as canonical JSON."""
 

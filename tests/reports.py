@@ -243,6 +243,8 @@ def complete() -> Report:
         agreement=0.5,
         identical_to_host=False,
         max_abs_difference=0.75,
+        least_cosine=0.96875,
+        kl_nats=0.015625,
         flips=(flip(),),
         predictions=(0, 2),
         label_ranks=(0, 1),
@@ -281,5 +283,7 @@ def complete() -> Report:
             fastest="int8.torchscript",
             reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
             packing=packed(),
+            noise_floor=0.045,
+            inputs_sha256="cd" * 32,
         )
     )

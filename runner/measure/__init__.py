@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from runner import __version__, device
-from runner.bundle import Bundle
+from runner.bundle import INPUTS, Bundle
 from runner.device.forecast import forecast
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError, nearest
 from runner.manifest import Artifact, Manifest
@@ -236,5 +236,6 @@ def _report(
             reasons=conditions.machine_reasons(facts, source.manifest.target) + conditions.state_reasons(before, after),
             complete=complete,
             packing=setup.host.packing if setup.host else None,
+            inputs_sha256=entries[INPUTS].sha256,
         )
     )

@@ -133,9 +133,13 @@ def test_what_was_measured_is_verified_and_compared_with_itself(
     ended = bench(capsys, "verify", path)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == f"{path}: every figure of 2 artifacts follows from its record, and the digest fits\n"
-    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "0%")
+    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "1min")
+    assert (compared.code, compared.out) == (2, "")
+    assert "'1min' is no time: write 5ms, 800us or 1.5s" in compared.err
+    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "60s")
     assert compared.code == 0
-    assert "held       fp32.onnx  top-1 at most 0.00 points" in compared.out
+    assert "held       fp32.onnx  top-1 at most -6.00 points" in compared.out
+    assert "held       fp32.onnx  latency at most 60.0 s" in compared.out
 
 
 def test_an_interrupted_run_writes_what_it_has_and_ends_with_130(bundle: Path, here: Path) -> None:
@@ -229,6 +233,10 @@ def test_nothing_that_can_run_is_exit_4(bundle: Path, here: Path, capsys: pytest
         (["--max-slowdown", "150%"], 0),
         (["--max-slowdown", "5%"], 1),
         (["--max-slowdown", "0.05"], 1),
+        (["--max-latency", "400us"], 0),
+        (["--max-latency", "400us", "--strict"], 1),
+        (["--max-latency", "0.3ms"], 0),
+        (["--max-latency", "290 µs"], 1),
         (["--max-accuracy-drop", "0.5%"], 0),
         (["--max-accuracy-drop", "0.5%", "--strict"], 1),
         (["--max-slowdown", "100%"], 0),
@@ -242,6 +250,18 @@ def test_comparing_ends_with_1_where_a_limit_is_missed(
     ended = bench(capsys, "compare", host, device, *options)
     assert (ended.code, ended.err) == (code, "")
     assert ended.out.startswith("net for x86: the device beside the host\n")
+
+
+def test_the_margins_of_a_comparison_are_the_users(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(here / "host.json", reports.host())
+    words = {}
+    for options in ([], ["--margin", "8%", "--accuracy-margin", "6%"]):
+        found = codec.read_json(Comparison, bench(capsys, "compare", path, path, "--json", *options).out)
+        int8 = found.artifacts[1]
+        assert int8.answers is not None
+        words[found.margins.latency, found.margins.accuracy] = (int8.word, int8.answers.word)
+    assert words == {(0.02, 0.01): ("inconclusive", "undecided"), (0.08, 0.06): ("equivalent", "non-inferior")}
+    assert bench(capsys, "compare", path, path, "--margin", "2").code == 2
 
 
 def test_a_comparison_is_one_json_document_or_markdown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

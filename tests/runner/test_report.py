@@ -10,7 +10,7 @@ import pytest
 from runner import codec, report
 from runner.errors import ReportError
 from runner.packing import Packing
-from runner.report import Reason
+from runner.report import Reason, Report
 from tests import reports
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -27,16 +27,31 @@ def altered(change: Callable[[Document], object]) -> str:
 
 def test_the_golden_report_is_read_and_written_as_it_stands() -> None:
     # Where this fails the format has changed: schema 1.x may only gain keys, and then gets a golden file of its own.
-    path = GOLDEN / "report-1.1.json"
+    path = GOLDEN / "report-1.2.json"
     found = report.load(path)
     assert found == reports.complete()
     assert codec.write_json(found, indent=1) == path.read_text(encoding="utf-8")
+    assert found.digest == "4a33916246cc2f97463392469b0bcf60a9c7b319be187fbd913b785227879477"
+
+
+def newest_of_1_1() -> Report:
+    """Return the golden report without what schema 1.2 has added."""
+    whole = reports.complete()
+    assert whole.artifacts[0].accuracy is not None
+    accuracy = replace(whole.artifacts[0].accuracy, least_cosine=None, kl_nats=None)
+    artifacts = (replace(whole.artifacts[0], accuracy=accuracy), *whole.artifacts[1:])
+    return replace(whole, schema="1.1", artifacts=artifacts, noise_floor=None, inputs_sha256=None)
+
+
+def test_the_golden_report_of_schema_1_1_stays_readable() -> None:
+    found = report.load(GOLDEN / "report-1.1.json")
+    assert found == replace(newest_of_1_1(), digest=found.digest)
     assert found.digest == "d9ec50b632c942f409cd81428de52b2ba223c66cf8b587c3ee98756b5050cf78"
 
 
 def test_the_golden_report_of_schema_1_0_stays_readable() -> None:
     found = report.load(GOLDEN / "report-1.0.json")
-    whole = reports.complete()
+    whole = newest_of_1_1()
     assert whole.packing is not None
     artifacts = tuple(replace(part, title="") for part in whole.artifacts)
     packing = Packing(epochs=whole.packing.epochs, steps=whole.packing.steps)
@@ -45,7 +60,7 @@ def test_the_golden_report_of_schema_1_0_stays_readable() -> None:
     assert found.digest == "d071651509412395b001b00cd979f072309fc9ef5404e8690ae4994edd5aa96e"
 
 
-@pytest.mark.parametrize("schema", ["1.0", "1.1"])
+@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2"])
 def test_an_altered_golden_report_is_refused(schema: str) -> None:
     text = (GOLDEN / f"report-{schema}.json").read_text(encoding="utf-8")
     for old, new in [('"top1": 0.5', '"top1": 0.75'), ('"train_accuracy": 0.8', '"train_accuracy": 0.9')]:
@@ -56,7 +71,8 @@ def test_an_altered_golden_report_is_refused(schema: str) -> None:
 
 def test_nothing_in_the_golden_report_is_at_its_default() -> None:
     # A field that is empty in it could change its form unnoticed.
-    found = codec.unstructure(report.load(GOLDEN / "report-1.1.json"))
+    found = codec.unstructure(report.load(GOLDEN / "report-1.2.json"))
+    assert all(found.values())
     packing, artifact = found["packing"], found["artifacts"][0]
     assert all(packing.values())
     assert all(artifact[key] for key in artifact if key != "reasons")

@@ -2,9 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,6 +45,28 @@ class DefaultGroup(click.Group):
         with formatter.section("Options"):
             formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
         self.format_commands(ctx, formatter)
+
+
+def stated_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which two sides are judged, and how that is shown."""
+    for option in reversed(
+        (
+            click.option("--max-slowdown", type=Percentage(), help="How much longer a call may take, as in 5%."),
+            click.option("--max-latency", type=Duration(), help="How long a call may take on the device, as in 5ms."),
+            click.option("--max-accuracy-drop", type=Percentage(), help="How far top-1 may be below, as in 0.5%."),
+            click.option(
+                "--margin", type=Percentage(), default="2%", show_default=True, help="What latencies may differ by."
+            ),
+            click.option(
+                "--accuracy-margin", type=Percentage(), default="1%", show_default=True, help="What top-1 may lose."
+            ),
+            click.option("--strict", is_flag=True, help="Count a limit that cannot be decided as missed."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+            click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown."),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(cls=DefaultGroup, no_args_is_help=True)
@@ -112,44 +134,91 @@ def verify(ctx: click.Context, *, path: Path) -> None:
 @bench_runner.command(short_help="Compare two reports of one bundle.")
 @click.argument("host", type=click.Path(path_type=Path))
 @click.argument("device", type=click.Path(path_type=Path))
-@click.option("--max-slowdown", type=Percentage(), help="How much longer a call may take than on the host, as in 5%.")
-@click.option("--max-latency", type=Duration(), help="How long a call may take on the device, as in 5ms.")
-@click.option("--max-accuracy-drop", type=Percentage(), help="How far top-1 may be below the host's, as in 0.5%.")
-@click.option("--margin", type=Percentage(), default="2%", show_default=True, help="What latencies may differ by.")
-@click.option("--accuracy-margin", type=Percentage(), default="1%", show_default=True, help="What top-1 may lose.")
-@click.option("--strict", is_flag=True, help="Count a limit that cannot be decided as missed.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@stated_options
 @click.pass_context
-def compare(  # noqa: PLR0913 - one parameter per option
+def compare(
     ctx: click.Context,
     *,
     host: Path,
     device: Path,
-    max_slowdown: float | None,
-    max_latency: float | None,
-    max_accuracy_drop: float | None,
-    margin: float,
-    accuracy_margin: float,
-    strict: bool,
-    as_json: bool,
-    as_markdown: bool,
+    **stated: Any,  # noqa: ANN401 - one keyword per option that says what is wanted
 ) -> None:
     """Compare the report of a DEVICE with that of the HOST; a bundle stands for the host report in it.
 
     What differs by less than --margin and --accuracy-margin is called equivalent and not inferior.
     Exits 1 where a stated limit is missed.
     """
-    if as_json and as_markdown:
-        raise UsageError("--json and --markdown exclude each other")
     from runner import commands  # noqa: PLC0415 - heavy
-    from runner.compare.comparison import Limits, Margins  # noqa: PLC0415 - heavy
 
-    limits = Limits(
-        max_slowdown=max_slowdown, max_accuracy_drop=max_accuracy_drop, max_latency_ns=max_latency, strict=strict
+    wanted = commands.Stated(**stated)
+    look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
+    _finish(ctx, commands.compare_reports(host, device, wanted, look))
+
+
+@bench_runner.command(short_help="Measure two bundles in turn, and compare them.")
+@click.argument("bundle_a", type=click.Path(path_type=Path))
+@click.argument("bundle_b", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder for the two reports.")
+@click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
+@stated_options
+@click.pass_context
+def ab(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    *,
+    bundle_a: Path,
+    bundle_b: Path,
+    output: Path | None,
+    artifacts: tuple[str, ...],
+    threads: int | None,
+    effort: "Effort",
+    seed: int,
+    **stated: Any,  # noqa: ANN401 - as above
+) -> None:
+    """Measure BUNDLE_A and BUNDLE_B in turn, process by process, and compare the second with the first.
+
+    What disturbs the machine disturbs both, so that smaller differences are found than between two reports.
+    """
+    from runner import commands  # noqa: PLC0415 - heavy
+
+    wanted = commands.Stated(**stated)
+    request = commands.TurnsRequest(
+        bundles=(bundle_a, bundle_b),
+        output=output,
+        artifacts=artifacts,
+        threads=threads,
+        effort=effort,
+        seed=seed,
+        stated=wanted,
     )
-    stated = limits, Margins(latency=margin, accuracy=accuracy_margin)
-    _finish(ctx, commands.compare_reports(host, device, stated, _look(as_json=as_json, as_markdown=as_markdown)))
+    look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
+    _finish(ctx, commands.take_turns(request, look, Terminal(sys.stderr)))
+
+
+@bench_runner.command(short_help="Test how well this machine can be measured.")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--artifact", metavar="NAME", help="What to test with.  [default: the fastest on the host]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--pairs", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of unchanged sessions.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def selftest(
+    ctx: click.Context, *, bundle: Path, artifact: str | None, threads: int | None, pairs: int, as_json: bool
+) -> None:
+    """Measure pairs of sessions with an artifact of BUNDLE: unchanged, and with calls made longer by 3 and 5 %.
+
+    Prints how often a difference is found where there is none and where there is one, and remembers the noise floor of
+    this machine, which later comparisons have to exceed.
+    """
+    from runner import commands  # noqa: PLC0415 - heavy
+
+    changed = max(1, pairs // 3)
+    request = commands.SelfTestRequest(
+        bundle=bundle, artifact=artifact, threads=threads, pairs=(pairs, changed, changed)
+    )
+    _finish(ctx, commands.self_test(request, _look(as_json=as_json), Terminal(sys.stderr)))
 
 
 @bench_runner.command(short_help="Show what this machine is, and what it can run.")

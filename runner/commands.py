@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner import atomic, codec, compare, device, measure, report, verify
+from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
 from runner.bundle import open_bundle
 from runner.compare.comparison import Limits, Margins
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
+from runner.measure.latency import TURNS
+from runner.measure.rounds import instruments
 from runner.progress import Progress
 from runner.render import device_page, report_page
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
+from runner.render.selftest import selftest_page
 from runner.report import Effort, Report, Scenario, Settings
 
 Style = Literal["text", "markdown", "json"]
@@ -58,6 +61,65 @@ class Request:
     seed: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stated:
+    """By what two sides are judged: fractions, and nanoseconds."""
+
+    max_slowdown: float | None
+    max_latency: float | None
+    max_accuracy_drop: float | None
+    margin: float
+    accuracy_margin: float
+    strict: bool
+    as_json: bool
+    as_markdown: bool
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for two styles at once."""
+        if self.as_json and self.as_markdown:
+            raise UsageError("--json and --markdown exclude each other")
+
+    @property
+    def limits(self) -> Limits:
+        """What the user does not put up with."""
+        return Limits(
+            max_slowdown=self.max_slowdown,
+            max_accuracy_drop=self.max_accuracy_drop,
+            max_latency_ns=self.max_latency,
+            strict=self.strict,
+        )
+
+    @property
+    def margins(self) -> Margins:
+        """What is of no interest to the user."""
+        return Margins(latency=self.margin, accuracy=self.accuracy_margin)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnsRequest:
+    """Which two bundles are to be measured in turn, how, and what the second is held to."""
+
+    bundles: tuple[Path, Path]
+    output: Path | None
+    """A folder for the two reports."""
+    artifacts: tuple[str, ...]
+    threads: int | None
+    effort: Effort
+    seed: int
+    stated: Stated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTestRequest:
+    """With which artifact the machine is tested, and how long."""
+
+    bundle: Path
+    artifact: str | None
+    threads: int | None
+    pairs: tuple[int, int, int]
+    """Of sessions: unchanged, made longer by 3 % and by 5 %; each as often again in turn."""
+
+
 def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
     """Measure a bundle and write the report; a disk that is full does not lose what is shown."""
     destination = request.output or Path(f"{request.bundle.name.removesuffix('.edgepack')}.report.json")
@@ -83,6 +145,32 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         progress.say(f"error: {error}")
         code = error.exit_code
     return Output(text=text if look.style == "json" else look.show(found, report_page(found)), exit_code=code)
+
+
+def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
+    """Measure two bundles in turn, write both reports, and judge the second beside the first."""
+    sources = (open_bundle(request.bundles[0]), open_bundle(request.bundles[1]))
+    settings = Settings(effort=request.effort, threads=request.threads or device.facts().cpus, seed=request.seed)
+    files = [request.output / f"{letter}.report.json" for letter in "ab"] if request.output else []
+    for file in files:
+        atomic.check_destination(file)
+    bench = measure.Bench(plans=TURNS)
+    first, second = measure.run_in_turn(sources, settings, only=request.artifacts, progress=progress, bench=bench)
+    for file, found in zip(files, (first, second), strict=False):
+        atomic.write(file, codec.write_json(found))
+    judged = compare.compare(first, second, request.stated.limits, request.stated.margins)
+    code = INTERRUPTED if not first.complete else LIMIT_MISSED if judged.violated else 0
+    return Output(text=look.show(judged, comparison_page(judged)), exit_code=code)
+
+
+def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Output:
+    """Test how well this machine can be measured, and remember its noise floor."""
+    bundle, facts = open_bundle(request.bundle), device.facts()
+    settings = Settings(threads=request.threads or facts.cpus)
+    with measure.one_course(bundle, request.artifact, settings, progress) as course:
+        found = selftest.selftest(course, facts, request.pairs, instruments(), progress)
+    progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
+    return Output(text=look.show(found, selftest_page(found)))
 
 
 def _settings(request: Request) -> Settings:
@@ -121,10 +209,9 @@ def verify_document(path: Path) -> Output:
     return Output(text=f"{path}: every hash fits: {counts}, bundle {bundle.id}\n")
 
 
-def compare_reports(host: Path, device_path: Path, stated: tuple[Limits, Margins], look: Look) -> Output:
+def compare_reports(host: Path, device_path: Path, stated: Stated, look: Look) -> Output:
     """Compare two reports, or the host reports of bundles. Raises DocumentError."""
-    limits, margins = stated
-    found = compare.compare(_read_report(host), _read_report(device_path), limits, margins)
+    found = compare.compare(_read_report(host), _read_report(device_path), stated.limits, stated.margins)
     return Output(text=look.show(found, comparison_page(found)), exit_code=LIMIT_MISSED if found.violated else 0)
 
 

@@ -66,6 +66,8 @@ class Counters:
 class Process:
     """The life of one worker. Times in nanoseconds, in the order in which they were taken; None could not be read."""
 
+    turn: int = 0
+    """The round in which it ran: what ran in the same one met the same machine."""
     import_ns: int
     load_ns: int
     first_ns: int

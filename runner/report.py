@@ -279,6 +279,8 @@ class Report:
     complete: bool = True
     """False where the run was interrupted: what was finished by then is in it."""
     packing: Packing | None = None
+    interleaved: str | None = None
+    """What two reports have in common whose processes took turns; None: measured alone."""
     noise_floor: float | None = None
     """By how much the latency of one artifact differs between two sessions on this device, as a fraction, as `selftest`
     measured it; None: never measured."""

@@ -15,8 +15,8 @@ from runner.compare.comparison import (
     Missing,
     Side,
 )
-from runner.compare.figures import Kind, deltas, process_medians
-from runner.compare.latency import judge
+from runner.compare.figures import Kind, blocks, deltas, process_medians
+from runner.compare.latency import judge, judge_blocks
 from runner.report import ArtifactReport, Reason, Report
 
 
@@ -24,7 +24,7 @@ def compare(host: Report, device: Report, limits: Limits, margins: Margins = Mar
     """Compare two reports of one bundle, or of one evaluation set. Raises ReportError for others."""
     gate.check(host, device)
     one_device = gate.same_device(host, device)
-    floor = max(gate.noise_floor(host), gate.noise_floor(device))
+    floor = 0.0 if gate.took_turns(host, device) else max(gate.noise_floor(host), gate.noise_floor(device))
     names = list(dict.fromkeys(artifact.name for report in (host, device) for artifact in report.artifacts))
     missing = tuple(gap for name in names for gap in _gaps(host, device, name))
     absent = {gap.name for gap in missing}
@@ -90,14 +90,13 @@ def _artifact(host: Report, device: Report, name: str, margins: Margins) -> Arti
     )
     obstacles: tuple[tuple[Kind, tuple[Reason, ...]], ...] = (("time", timeless), ("answers", mute))
     void = [kind for kind, reasons in obstacles if reasons]
-    floor = max(gate.noise_floor(host), gate.noise_floor(device))
-    verdict = None if timeless else _latency(ours, theirs, margins.latency, floor)
+    verdict = None if timeless else _latency(host, device, name, margins.latency)
     answers = None if mute else _answers(host.labels, ours, theirs, margins.accuracy)
     return ArtifactComparison(
         name=name,
         pair=gate.pair_class(one_device=one_device, same_file=same_file),
         same_file=same_file,
-        deltas=deltas(ours, theirs, void),
+        deltas=deltas(ours, theirs, void, verdict),
         answers=answers,
         word=verdict.word if verdict and one_device else None,
         latency=verdict if one_device else None,
@@ -109,10 +108,15 @@ def _artifact(host: Report, device: Report, name: str, margins: Margins) -> Arti
     )
 
 
-def _latency(ours: ArtifactReport, theirs: ArtifactReport, margin: float, floor: float) -> LatencyVerdict:
-    assert ours.latency is not None
-    assert theirs.latency is not None
-    return judge(process_medians(ours.latency), process_medians(theirs.latency), margin, floor=floor)
+def _latency(host: Report, device: Report, name: str, margin: float) -> LatencyVerdict | None:
+    ours, theirs = (artifact.latency for report in (host, device) if (artifact := report.artifact(name)))
+    assert ours is not None
+    assert theirs is not None
+    if not gate.took_turns(host, device):
+        floor = max(gate.noise_floor(host), gate.noise_floor(device))
+        return judge(process_medians(ours), process_medians(theirs), margin, floor=floor)
+    x, y = blocks(ours, theirs)
+    return judge_blocks(x, y, margin) if x else None
 
 
 def _answers(labels: tuple[int, ...], ours: ArtifactReport, theirs: ArtifactReport, margin: float) -> Answers:

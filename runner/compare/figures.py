@@ -1,11 +1,11 @@
 """The figures of one artifact on both sides, side by side."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from runner import stats
-from runner.compare.comparison import Delta, Unit
+from runner.compare.comparison import Delta, LatencyVerdict, Unit
 from runner.report import ArtifactReport, Latency
 
 Kind = Literal["file", "answers", "time"]
@@ -34,9 +34,17 @@ METRICS = (
 )
 
 
-def deltas(ours: ArtifactReport, theirs: ArtifactReport, void: Collection[Kind]) -> tuple[Delta, ...]:
-    """Return every metric on both sides, without those of the kinds that are void."""
-    return tuple(_delta(metric, ours, theirs, void=metric.kind in void) for metric in METRICS)
+def deltas(
+    ours: ArtifactReport, theirs: ArtifactReport, void: Collection[Kind], latency: LatencyVerdict | None
+) -> tuple[Delta, ...]:
+    """Return every metric on both sides, without those of the kinds that are void; latency as it was judged."""
+    found = [_delta(metric, ours, theirs, void=metric.kind in void) for metric in METRICS]
+    if latency is None:
+        return tuple(found)
+    return tuple(
+        replace(each, ratio=latency.ratio, interval=latency.interval) if each.metric == "latency" else each
+        for each in found
+    )
 
 
 def process_medians(latency: Latency) -> list[float]:
@@ -44,19 +52,25 @@ def process_medians(latency: Latency) -> list[float]:
     return [stats.median(process.samples_ns) for process in latency.processes]
 
 
+def blocks(ours: Latency, theirs: Latency) -> tuple[list[float], list[float]]:
+    """Return the medians of the processes that ran in one round, ours and theirs; what lacks its other is left out."""
+    x, y = (
+        {process.turn: median for process, median in zip(it.processes, process_medians(it), strict=True)}
+        for it in (ours, theirs)
+    )
+    both = sorted(x.keys() & y.keys())
+    return [x[turn] for turn in both], [y[turn] for turn in both]
+
+
 def _delta(metric: Metric, ours: ArtifactReport, theirs: ArtifactReport, *, void: bool) -> Delta:
     host, device = (None, None) if void else (metric.read(ours), metric.read(theirs))
     if host is None or device is None:
         return Delta(metric=metric.name, unit=metric.unit, host=host, device=device, difference=None, ratio=None)
-    ratio, interval = device / host if host else None, None
-    if metric.name == "latency" and ours.latency and theirs.latency:
-        ratio, interval = stats.hodges_lehmann_ratio(process_medians(ours.latency), process_medians(theirs.latency))
     return Delta(
         metric=metric.name,
         unit=metric.unit,
         host=host,
         device=device,
         difference=device - host,
-        ratio=ratio,
-        interval=interval,
+        ratio=device / host if host else None,
     )

@@ -50,6 +50,11 @@ def _kind(facts: DeviceFacts) -> tuple[object, ...]:
     return (facts.machine, facts.cpu, facts.features, facts.cpus, facts.board, facts.cuda, facts.emulated)
 
 
+def took_turns(host: Report, device: Report) -> bool:
+    """Say whether the processes of both ran in turn, in one session: what disturbs one then disturbs the other."""
+    return host.interleaved is not None and host.interleaved == device.interleaved
+
+
 def pair_class(*, one_device: bool, same_file: bool) -> PairClass:
     """Return what the two sides of an artifact share."""
     if one_device:

@@ -31,8 +31,11 @@ class Plan:
     """How long to measure."""
 
     processes: int
+    """At most."""
     warmup_s: float
     timed_s: float
+    until_precise: bool = True
+    """Whether fewer are enough where these tell the median well enough."""
 
 
 PLANS: Mapping[Effort, Plan] = MappingProxyType(
@@ -42,6 +45,16 @@ PLANS: Mapping[Effort, Plan] = MappingProxyType(
         "rigorous": Plan(processes=20, warmup_s=3, timed_s=5),
     }
 )
+
+
+TURNS: Mapping[Effort, Plan] = MappingProxyType(
+    {
+        "quick": Plan(processes=8, warmup_s=1, timed_s=1, until_precise=False),
+        "standard": Plan(processes=12, warmup_s=3, timed_s=5, until_precise=False),
+        "rigorous": Plan(processes=20, warmup_s=3, timed_s=5, until_precise=False),
+    }
+)
+"""Of two bundles that take turns: the signed-rank test needs 8 pairs for 99 %, and a process without its other is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,6 +46,8 @@ class Course:
     scenario: Scenario
     answers: NDArray[np.float32]
     """What the artifact said to every sample: what it says while it is timed has to be the same."""
+    slowdown: float = 0.0
+    """By what share each call is made longer, to see whether that is found."""
     processes: list[Process] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     changed: Reason | None = None
@@ -79,18 +81,22 @@ def time_in_rounds(
         for course in chance.sample(courses, len(courses)):
             if course.stopped is None:
                 timing = Timing(
-                    warmup_s=plan.warmup_s, timed_s=plan.timed_s, seed=drawn, streams=course.scenario.streams
+                    warmup_s=plan.warmup_s,
+                    timed_s=plan.timed_s,
+                    seed=drawn,
+                    streams=course.scenario.streams,
+                    slowdown=course.slowdown,
                 )
-                time_once(course, timing, instruments)
+                time_once(course, turn, timing, instruments)
             advance(1, course.name)
         going = [course for course in courses if course.stopped is None]
         for course in going:
-            course.stopped = _end(course, last=turn + 1 == plan.processes)
+            course.stopped = _end(course, plan, last=turn + 1 == plan.processes)
         if any(course.stopped for course in going):
             ended()
 
 
-def time_once(course: Course, timing: Timing, instruments: Instruments) -> None:
+def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments) -> None:
     """Start one worker process, and note what it measured, or what became of it."""
     job, waited_s = course.job, instruments.gate.wait()
     try:
@@ -99,7 +105,9 @@ def time_once(course: Course, timing: Timing, instruments: Instruments) -> None:
     except (MeasurementError, RuntimeUnavailable) as error:
         course.failures.append(error.what)
         return
-    course.processes.append(replace(timed.process, machine=_seen(monitor, timed.process.usage), waited_s=waited_s))
+    course.processes.append(
+        replace(timed.process, turn=turn, machine=_seen(monitor, timed.process.usage), waited_s=waited_s)
+    )
     reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
     changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)])
     course.changed = course.changed or changed
@@ -110,10 +118,10 @@ def _seen(monitor: Monitor, usage: Usage | None) -> tuple[Counters, ...]:
     return tuple(sample.machine for sample in samples)
 
 
-def _end(course: Course, *, last: bool) -> Stopped | None:
+def _end(course: Course, plan: Plan, *, last: bool) -> Stopped | None:
     """Return why a course ends here, if it does. What it says of another artifact is never a reason."""
     if len(course.failures) >= MOST_FAILURES:
         return "failures"
-    if precise(course.processes):
+    if plan.until_precise and precise(course.processes):
         return "precision"
     return "budget" if last else None

@@ -9,7 +9,7 @@ from runner.measure import latency
 from runner.measure.answers import Answers, Subject
 from runner.measure.disturbance import disturbances
 from runner.measure.rounds import Course
-from runner.report import Accuracy, ArtifactReport, Reason
+from runner.report import Accuracy, ArtifactReport, Reason, Scenario
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""
@@ -36,10 +36,10 @@ class Trial:
     """One for each scenario in which its time is to be taken."""
     reasons: list[Reason] = field(default_factory=list)
 
-    def report(self, entry: Entry) -> ArtifactReport:
-        """Return what was found, as it stands in a report."""
-        found = [latency.latency(course.timings()) for course in self.courses]
-        first = self.courses[0].processes if self.courses else ()
+    def report(self, entry: Entry, first: Scenario) -> ArtifactReport:
+        """Return what was found, as it stands in a report: the latency of the `first` scenario before all others."""
+        found = {course.scenario: latency.latency(course.timings()) for course in self.courses}
+        processes = next((course.processes for course in self.courses if course.scenario == first), ())
         return ArtifactReport(
             name=self.artifact.name,
             title=self.artifact.title,
@@ -49,9 +49,9 @@ class Trial:
             size_bytes=entry.size_bytes,
             runtime=self.answers.runtime if self.answers else None,
             accuracy=self.accuracy,
-            latency=found[0] if found else None,
-            scenarios=tuple(each for each in found[1:] if each is not None),
-            peak_bytes=latency.peak_bytes(first),
+            latency=found.get(first),
+            scenarios=tuple(each for scenario, each in found.items() if scenario != first and each is not None),
+            peak_bytes=latency.peak_bytes(processes),
             reasons=(*(self.expected.reasons if self.expected else ()), *self.reasons, *self._timing_reasons()),
         )
 

@@ -16,6 +16,7 @@ import pytest
 
 from runner import cli, codec, edge, report, verify
 from runner.bundle import FP32_REFERENCE
+from runner.cli_types import Percentage
 from runner.compare.comparison import Comparison
 from runner.report import Effort, Report
 from tests import bundles, networks, reports
@@ -293,7 +294,7 @@ def test_a_limit_that_cannot_be_meant_is_a_usage_error(
 
 
 def test_a_percentage_is_the_nearest_fraction() -> None:
-    percentage = cli.Percentage()
+    percentage = Percentage()
     assert percentage.convert("0.3%", None, None) == 6 / 2000
     assert percentage.convert(" 5 % ", None, None) == 0.05
     assert percentage.convert("0.05", None, None) == 0.05

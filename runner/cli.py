@@ -138,6 +138,7 @@ def verify(ctx: click.Context, *, path: Path) -> None:
 @click.pass_context
 def compare(
     ctx: click.Context,
+    /,
     *,
     host: Path,
     device: Path,
@@ -167,6 +168,7 @@ def compare(
 @click.pass_context
 def ab(  # noqa: PLR0913 - one parameter per option
     ctx: click.Context,
+    /,
     *,
     bundle_a: Path,
     bundle_b: Path,

@@ -54,7 +54,7 @@ TURNS: Mapping[Effort, Plan] = MappingProxyType(
         "rigorous": Plan(processes=20, warmup_s=3, timed_s=5, until_precise=False),
     }
 )
-"""Of two bundles that take turns: the signed-rank test needs 8 pairs for 99 %, and a process without its other is none."""
+"""Of two bundles that take turns: the signed-rank test needs 8 pairs for 99 %, and a process alone makes none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -157,6 +157,25 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EnergyUse:
+    """What one meter measured while an artifact was called without a break, in a pass of its own."""
+
+    meter: str
+    scope: str
+    """What was measured: a rail, a package, a board; what idles is in it."""
+    duration_ns: int
+    inferences: int
+    joules: float | None
+    reason: str = ""
+    """Why there are no joules."""
+
+    @property
+    def joules_per_inference(self) -> float | None:
+        """The mean over the window."""
+        return self.joules / self.inferences if self.joules is not None and self.inferences else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ArtifactReport:
     """What was measured of one artifact. A part that is None has its reason in `reasons`."""
 
@@ -175,6 +194,8 @@ class ArtifactReport:
     """In the others that were asked for."""
     peak_bytes: int | None
     """Median over the processes of their largest resident memory."""
+    energy: tuple[EnergyUse, ...] = ()
+    """Of each meter that the machine has."""
     reasons: tuple[Reason, ...] = ()
 
 

@@ -1,13 +1,13 @@
 """Stand-ins that keep the protocols of the real things, without a process or a clock."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.measure.workers import Answered, Timed
+from runner.measure.workers import Answered, Timed, ignore_window
 from runner.process import Process
 from runner.progress import Advance
 from runner.worker.order import Job, Timing
@@ -47,13 +47,15 @@ class FakeWorkers:
         advance(len(script.logits))
         return Answered(provider="FakeProvider", version="1.0", logits=script.logits)
 
-    def time(self, job: Job, timing: Timing) -> Timed:
+    def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
         """Return scripted times."""
         number = sum(earlier.file == job.file for earlier, _ in self.timed)
         self.timed.append((job, timing))
         script = self.scripts[job.file.name]
         if number in script.dies:
             raise script.dies[number]
+        window(True)
+        window(False)
         batches = rotation(job, timing.seed)
         said = script.logits if script.timed_logits is None else script.timed_logits
         return Timed(

@@ -96,6 +96,8 @@ def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
         plan, bench = first.bench.plans[first.settings.effort], first.bench
         with first.progress.task("timing", plan.processes * len(courses)) as advance:
             time_in_rounds(courses, plan, first.settings.seed, instruments(bench.workers), advance, keep)
+        for session in together:
+            sessions.measure_energy(session)
     except KeyboardInterrupt:
         return False
     return True

@@ -9,12 +9,14 @@ import numpy as np
 
 from runner import __version__, device, noise
 from runner.bundle import INPUTS, Bundle
+from runner.device.energy import Meter, meters
 from runner.device.forecast import forecast
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError, nearest
 from runner.manifest import Artifact, Manifest
 from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
+from runner.measure.energy import energy
 from runner.measure.latency import PLANS, Plan
 from runner.measure.rounds import Course
 from runner.measure.trial import Trial, fastest
@@ -42,6 +44,8 @@ class Bench:
     state: Callable[[], DeviceState] = device.state
     plans: Mapping[Effort, Plan] = field(default_factory=lambda: PLANS)
     save: Callable[[Report], None] = lambda _: None
+    meters: Callable[[], Sequence[Meter]] = meters
+    """Of energy."""
     floor: Callable[[DeviceFacts], float | None] = noise.load
     """By how much two sessions on this device differ, where `selftest` has measured it."""
 
@@ -114,6 +118,18 @@ def answer_all(session: Session, keep: Callable[[], None]) -> None:
             keep()
     if all(trial.unavailable for trial in session.trials):
         raise _nothing_runs(session.trials)
+
+
+def measure_energy(session: Session) -> None:
+    """Measure the energy of every artifact that was timed, where the machine has a meter."""
+    found = session.bench.meters()
+    timed = [trial for trial in session.trials if trial.courses and trial.courses[0].processes]
+    if not found or not timed:
+        return
+    with session.progress.task("energy", len(timed)) as advance:
+        for trial in timed:
+            trial.energy = energy(trial.courses[0], found, session.bench.workers)
+            advance(1, trial.artifact.name)
 
 
 def report(session: Session, *, complete: bool) -> Report:

@@ -9,7 +9,7 @@ from runner.measure import latency
 from runner.measure.answers import Answers, Subject
 from runner.measure.disturbance import disturbances
 from runner.measure.rounds import Course
-from runner.report import Accuracy, ArtifactReport, Reason, Scenario
+from runner.report import Accuracy, ArtifactReport, EnergyUse, Reason, Scenario
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""
@@ -34,6 +34,7 @@ class Trial:
     """Nothing here can run it."""
     courses: list[Course] = field(default_factory=list)
     """One for each scenario in which its time is to be taken."""
+    energy: tuple[EnergyUse, ...] = ()
     reasons: list[Reason] = field(default_factory=list)
 
     def report(self, entry: Entry, first: Scenario) -> ArtifactReport:
@@ -52,6 +53,7 @@ class Trial:
             latency=found.get(first),
             scenarios=tuple(each for scenario, each in found.items() if scenario != first and each is not None),
             peak_bytes=latency.peak_bytes(processes),
+            energy=self.energy,
             reasons=(*(self.expected.reasons if self.expected else ()), *self.reasons, *self._timing_reasons()),
         )
 

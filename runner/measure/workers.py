@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -61,14 +61,21 @@ class Timed:
     """The last answer to each of them that was reached: batches x batch x classes."""
 
 
+def ignore_window(_: bool) -> None:
+    """Do nothing at the borders of the timed window."""
+
+
 class Workers(Protocol):
     """Runs jobs, each in a fresh process."""
 
     def answer(self, job: Job, advance: Advance) -> Answered:
         """Return the logits of every sample. Raises MeasurementError and RuntimeUnavailable."""
 
-    def time(self, job: Job, timing: Timing) -> Timed:
-        """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
+    def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
+        """Return the latency of many calls; `window` hears when the timed window begins, True, and when it ends.
+
+        Raises MeasurementError and RuntimeUnavailable.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,9 +99,10 @@ class Unavailable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One line that a worker writes: one of the three."""
+    """One line that a worker writes: one of the four."""
 
     done: int | None = None
+    timed: bool | None = None
     result: Result | None = None
     unavailable: Unavailable | None = None
 
@@ -109,15 +117,15 @@ class Subprocesses:
     def answer(self, job: Job, advance: Advance) -> Answered:
         """Return the logits of every sample. Raises MeasurementError and RuntimeUnavailable."""
         with _output() as path:
-            result = self._converse(Order(job=job, timing=None, output=path, parent=os.getpid()), advance)
+            order = Order(job=job, timing=None, output=path, parent=os.getpid())
+            result = self._converse(order, advance, ignore_window)
             return Answered(provider=result.provider, version=result.version, logits=_load_logits(path))
 
-    def time(self, job: Job, timing: Timing) -> Timed:
+    def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
         """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
         with _output() as path:
-            result = self._converse(
-                Order(job=job, timing=timing, output=path, parent=os.getpid()), lambda *_, **__: None
-            )
+            order = Order(job=job, timing=timing, output=path, parent=os.getpid())
+            result = self._converse(order, lambda *_, **__: None, window)
             if result.process is None:
                 raise MeasurementError("the worker returned no times")
             return Timed(
@@ -128,7 +136,7 @@ class Subprocesses:
                 logits=_load_logits(path),
             )
 
-    def _converse(self, order: Order, advance: Advance) -> Result:
+    def _converse(self, order: Order, advance: Advance, window: Callable[[bool], None]) -> Result:
         """Give a fresh worker its order, and return what it says last."""
         done = 0
         with tempfile.TemporaryFile() as stderr, _process(order, stderr) as process:
@@ -138,6 +146,8 @@ class Subprocesses:
                     raise RuntimeUnavailable(
                         line.unavailable.what, where=line.unavailable.where, advice=line.unavailable.advice
                     )
+                if line.timed is not None:
+                    window(line.timed)
                 if line.done is not None:
                     advance(line.done - done)
                     done = line.done

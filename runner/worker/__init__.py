@@ -1,7 +1,8 @@
 """The program that runs one artifact in a process of its own. Its start and its memory count: it imports little.
 
-It reads one `Order` as JSON from stdin and writes JSON lines on stdout: `{"done": n}` as samples are answered, at last
-`{"result": …}` or `{"unavailable": …}`. Logits go to a file. All else that is printed goes to stderr, for runtimes
+It reads one `Order` as JSON from stdin and writes JSON lines on stdout: `{"done": n}` as samples are answered,
+`{"timed": true}` and `{"timed": false}` at the borders of the timed window, at last `{"result": …}` or
+`{"unavailable": …}`. Logits go to a file. All else that is printed goes to stderr, for runtimes
 print on stdout whenever they like.
 """
 
@@ -35,7 +36,10 @@ def main() -> None:
     _pin(order.job.cpus)
     with _claim_stdout() as stdout:
         try:
-            result = answer(order, stdout) if order.timing is None else time_calls(order, order.timing)
+            if order.timing is None:
+                result = answer(order, stdout)
+            else:
+                result = time_calls(order, order.timing, lambda begins: _write_line(stdout, {"timed": begins}))
         except RuntimeUnavailable as error:
             problem = {"what": error.what, "where": error.where, "advice": error.advice}
             _write_line(stdout, {"unavailable": problem})

@@ -4,7 +4,7 @@ import gc
 import os
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -22,8 +22,11 @@ DEVICE_CALLS = 100
 """Calls whose time on an accelerator is taken by its own events, after all the others."""
 
 
-def time_calls(order: Order, timing: Timing) -> Mapping[str, object]:
-    """Take the time of every call; write the logits of the batches that it saw."""
+def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Mapping[str, object]:
+    """Take the time of every call, and write the logits of the batches that it saw.
+
+    `tell` is called with True just before the timed window, and with False just after it.
+    """
     job, peaks = order.job, Peaks()
     began_ns = time.perf_counter_ns()
     runtime = load_runtime(job.format)
@@ -45,11 +48,13 @@ def time_calls(order: Order, timing: Timing) -> Mapping[str, object]:
     first = time_streams(runs[:1], inputs, Phase(seconds=0.0, least=1))
     warm = time_streams(runs, inputs, Phase(seconds=timing.warmup_s, least=LEAST_WARMUPS))
     calls = calls_per_sample(warm.samples_ns, harness)
+    tell(True)
     before = _usage()
     timed = time_streams(
         runs, inputs, Phase(seconds=timing.timed_s, least=max(LEAST_SAMPLES, len(inputs)), calls=calls)
     )
     usage = _since(before)
+    tell(False)
     np.save(order.output, np.stack(timed.outputs), allow_pickle=False)
     process = Process(
         import_ns=imported_ns - began_ns,

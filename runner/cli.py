@@ -87,6 +87,7 @@ def bench_runner() -> None:
 @click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
+@click.option("--profile-ops", is_flag=True, help="Take the time of each operator too, after all the others.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")
 @click.pass_context
 def measure(  # noqa: PLR0913 - one parameter per option
@@ -100,6 +101,7 @@ def measure(  # noqa: PLR0913 - one parameter per option
     streams: tuple[int, ...],
     effort: "Effort",
     seed: int,
+    profile_ops: bool,
     as_json: bool,
 ) -> None:
     """Measure the artifacts of BUNDLE on this machine.
@@ -117,6 +119,7 @@ def measure(  # noqa: PLR0913 - one parameter per option
         streams=streams,
         effort=effort,
         seed=seed,
+        profile_ops=profile_ops,
     )
     _finish(ctx, commands.measure_bundle(request, _look(as_json=as_json), Terminal(sys.stderr)))
 

@@ -59,6 +59,7 @@ class Request:
     """Of more than one of a kind every combination is timed; the answers are taken with the first of each."""
     effort: Effort
     seed: int
+    profile_ops: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +185,7 @@ def _settings(request: Request) -> Settings:
         streams=first.streams,
         more=tuple(more),
         seed=request.seed,
+        profile_ops=request.profile_ops,
     )
 
 

@@ -9,6 +9,7 @@ from runner import codec
 from runner.errors import ReportError
 from runner.interval import Interval
 from runner.manifest import Device, Engine, Format, Precision
+from runner.operators import OperatorTime
 from runner.packing import Packing
 from runner.process import Process
 
@@ -196,6 +197,8 @@ class ArtifactReport:
     """Median over the processes of their largest resident memory."""
     energy: tuple[EnergyUse, ...] = ()
     """Of each meter that the machine has."""
+    operators: tuple[OperatorTime, ...] = ()
+    """The dearest first; empty where they were not profiled."""
     reasons: tuple[Reason, ...] = ()
 
 
@@ -263,6 +266,8 @@ class Settings:
     more: tuple[Scenario, ...] = ()
     """Scenarios beside the first, which the three above are."""
     seed: int = 0
+    profile_ops: bool = False
+    """Whether the time of each operator was taken, after all the others."""
 
     @property
     def scenario(self) -> Scenario:

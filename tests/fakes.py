@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.measure.workers import Answered, Timed, ignore_window
+from runner.operators import OperatorTime
 from runner.process import Process
 from runner.progress import Advance
 from runner.worker.order import Job, Timing
@@ -25,6 +26,8 @@ class Script:
     """Raised instead of answers."""
     dies: Mapping[int, BaseException] = field(default_factory=dict)
     """Raised instead of times, by the number of the process, from 0."""
+    operators: tuple[OperatorTime, ...] | BaseException = ()
+    """Found by the profiler, or raised instead."""
     timed_logits: NDArray[np.float32] | None = None
     """What it says while it is timed, where this is not what it said before."""
     samples: int = 101
@@ -37,6 +40,8 @@ class FakeWorkers:
     scripts: Mapping[str, Script]
     answered: list[Job] = field(default_factory=list)
     timed: list[tuple[Job, Timing]] = field(default_factory=list)
+    profiled: list[tuple[Job, int]] = field(default_factory=list)
+    """With how many had been timed before."""
 
     def answer(self, job: Job, advance: Advance) -> Answered:
         """Return the scripted logits."""
@@ -65,6 +70,14 @@ class FakeWorkers:
             batches=tuple(batches),
             logits=np.stack([said[index * job.batch : (index + 1) * job.batch] for index in batches]),
         )
+
+    def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
+        """Return scripted operators."""
+        self.profiled.append((job, len(self.timed)))
+        found = self.scripts[job.file.name].operators
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
 
 def fake_process(median_ns: int, samples: int = 101) -> Process:

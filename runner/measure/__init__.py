@@ -98,6 +98,7 @@ def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
             time_in_rounds(courses, plan, first.settings.seed, instruments(bench.workers), advance, keep)
         for session in together:
             sessions.measure_energy(session)
+            sessions.profile_operators(session)
     except KeyboardInterrupt:
         return False
     return True

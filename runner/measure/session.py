@@ -18,6 +18,7 @@ from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
 from runner.measure.energy import energy
 from runner.measure.latency import PLANS, Plan
+from runner.measure.operators import operator_times
 from runner.measure.rounds import Course
 from runner.measure.trial import Trial, fastest
 from runner.measure.workers import WORKERS, Workers
@@ -129,6 +130,21 @@ def measure_energy(session: Session) -> None:
     with session.progress.task("energy", len(timed)) as advance:
         for trial in timed:
             trial.energy = energy(trial.courses[0], found, session.bench.workers)
+            advance(1, trial.artifact.name)
+
+
+def profile_operators(session: Session) -> None:
+    """Take the time of each operator of every artifact that was timed, if that was asked for."""
+    timed = [trial for trial in session.trials if trial.courses and trial.courses[0].processes]
+    if not session.settings.profile_ops or not timed:
+        return
+    with session.progress.task("operators", len(timed)) as advance:
+        for trial in timed:
+            found = operator_times(trial.courses[0].job, session.settings.seed, session.bench.workers)
+            if isinstance(found, Reason):
+                trial.reasons.append(found)
+            else:
+                trial.operators = found
             advance(1, trial.artifact.name)
 
 

@@ -9,6 +9,7 @@ from runner.measure import latency
 from runner.measure.answers import Answers, Subject
 from runner.measure.disturbance import disturbances
 from runner.measure.rounds import Course
+from runner.operators import OperatorTime
 from runner.report import Accuracy, ArtifactReport, EnergyUse, Reason, Scenario
 
 MOST_TOP1_DROP = 0.01
@@ -35,6 +36,7 @@ class Trial:
     courses: list[Course] = field(default_factory=list)
     """One for each scenario in which its time is to be taken."""
     energy: tuple[EnergyUse, ...] = ()
+    operators: tuple[OperatorTime, ...] = ()
     reasons: list[Reason] = field(default_factory=list)
 
     def report(self, entry: Entry, first: Scenario) -> ArtifactReport:
@@ -54,6 +56,7 @@ class Trial:
             scenarios=tuple(each for scenario, each in found.items() if scenario != first and each is not None),
             peak_bytes=latency.peak_bytes(processes),
             energy=self.energy,
+            operators=self.operators,
             reasons=(*(self.expected.reasons if self.expected else ()), *self.reasons, *self._timing_reasons()),
         )
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from runner import codec
 from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.operators import OperatorTime
 from runner.process import Process
 from runner.progress import Advance
 from runner.worker.order import Job, Order, Timing, encode
@@ -77,6 +78,9 @@ class Workers(Protocol):
         Raises MeasurementError and RuntimeUnavailable.
         """
 
+    def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
+        """Return the time of each operator. Raises MeasurementError and RuntimeUnavailable."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
@@ -86,6 +90,7 @@ class Result:
     version: str
     batches: tuple[int, ...] = ()
     process: Process | None = None
+    operators: tuple[OperatorTime, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +140,12 @@ class Subprocesses:
                 batches=result.batches,
                 logits=_load_logits(path),
             )
+
+    def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
+        """Return the time of each operator. Raises MeasurementError and RuntimeUnavailable."""
+        with _output() as path:
+            order = Order(job=job, timing=None, profiling_seed=seed, output=path, parent=os.getpid())
+            return self._converse(order, lambda *_, **__: None, ignore_window).operators
 
     def _converse(self, order: Order, advance: Advance, window: Callable[[bool], None]) -> Result:
         """Give a fresh worker its order, and return what it says last."""
@@ -209,7 +220,7 @@ def _environment(order: Order) -> dict[str, str]:
     threads = dict.fromkeys(THREAD_VARIABLES, str(order.job.options.threads))
     seed = order.timing.seed if order.timing else 0
     padding = "x" * random.Random(seed).randrange(MOST_PADDING)  # noqa: S311 - no secret
-    waiting = {} if order.timing else {"OMP_WAIT_POLICY": "PASSIVE"}
+    waiting = {} if order.timing or order.profiling_seed is not None else {"OMP_WAIT_POLICY": "PASSIVE"}
     return {**os.environ, **threads, **waiting, "EDGEPACK_PADDING": padding}
 
 

@@ -3,7 +3,7 @@
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.manifest import Device, Engine, Format
+from runner.operators import OperatorTime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +26,18 @@ class Options:
     """The quantization engine that a TorchScript int8 artifact was made for."""
     exact_int8: bool = False
     """Take no int8 instruction that saturates, where the runtime leaves a choice: answers before speed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profiling:
+    """What a profiler sees of an artifact."""
+
+    inputs: Sequence[NDArray[np.float32]]
+    """One after the other."""
+    warmups: int
+    """How many of them, from the first, do not count."""
+    folder: Path
+    """For files that the caller removes."""
 
 
 class Session(Protocol):
@@ -50,6 +63,9 @@ class Runtime(Protocol):
 
     def load(self, path: Path, options: Options) -> Session:
         """Load an artifact. Raises RuntimeUnavailable."""
+
+    def profile(self, path: Path, options: Options, profiling: Profiling) -> Sequence[OperatorTime]:
+        """Run an artifact, and return the time of each of its operators. Raises RuntimeUnavailable."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ from runner.errors import RuntimeUnavailable
 from runner.runtimes import load_runtime
 from runner.worker.loop import Logits
 from runner.worker.order import Order, decode
+from runner.worker.profiling import profile_calls
 from runner.worker.samples import batches
 from runner.worker.timing import time_calls
 
@@ -36,15 +37,20 @@ def main() -> None:
     _pin(order.job.cpus)
     with _claim_stdout() as stdout:
         try:
-            if order.timing is None:
-                result = answer(order, stdout)
-            else:
-                result = time_calls(order, order.timing, lambda begins: _write_line(stdout, {"timed": begins}))
+            result = _obey(order, stdout)
         except RuntimeUnavailable as error:
             problem = {"what": error.what, "where": error.where, "advice": error.advice}
             _write_line(stdout, {"unavailable": problem})
         else:
             _write_line(stdout, {"result": result})
+
+
+def _obey(order: Order, stdout: TextIO) -> Mapping[str, object]:
+    if order.profiling_seed is not None:
+        return profile_calls(order, order.profiling_seed)
+    if order.timing is not None:
+        return time_calls(order, order.timing, lambda begins: _write_line(stdout, {"timed": begins}))
+    return answer(order, stdout)
 
 
 def answer(order: Order, stdout: TextIO) -> Mapping[str, object]:

@@ -56,10 +56,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """What a worker is told: to answer every sample, or with a `timing` to take the time of some."""
+    """What a worker is told: to answer every sample, with a `timing` to take the time of some, or to profile it."""
 
     job: Job
     timing: Timing | None
+    profiling_seed: int | None = None
+    """Of the choice of samples to profile the operators with, instead of either."""
     output: Path
     """Where the logits are written as .npy: all of them in order, or those of the batches that were timed."""
     parent: int
@@ -87,6 +89,7 @@ def decode(text: str) -> Order:
             cpus=tuple(job["cpus"]),
         ),
         timing=Timing(**timing) if timing else None,
+        profiling_seed=data["profiling_seed"],
         output=Path(data["output"]),
         parent=data["parent"],
     )

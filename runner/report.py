@@ -177,6 +177,19 @@ class EnergyUse:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Expectation:
+    """What was to be expected of an artifact's integer arithmetic on this machine, said before it was measured."""
+
+    kernel: str | None
+    """What it uses; None where an artifact has none, or a GPU does it."""
+    least_speedup: float | None
+    """How many times as fast as fp32 in the same runtime, at least and at most; None where nobody has measured it."""
+    most_speedup: float | None
+    evidence: str
+    """What was measured."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ArtifactReport:
     """What was measured of one artifact. A part that is None has its reason in `reasons`."""
 
@@ -188,6 +201,8 @@ class ArtifactReport:
     sha256: str
     size_bytes: int
     runtime: RuntimeFacts | None
+    expected: Expectation | None = None
+    """None in reports of schema 1.1, and where nothing here can run it."""
     accuracy: Accuracy | None
     latency: Latency | None
     """In the first scenario."""

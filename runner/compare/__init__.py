@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from runner.compare import gate
 from runner.compare import limits as stated
+from runner.compare import names as sides
 from runner.compare.answers import compare_answers, undecided
 from runner.compare.comparison import (
     Answers,
@@ -17,6 +18,7 @@ from runner.compare.comparison import (
 )
 from runner.compare.figures import Kind, blocks, deltas, process_medians
 from runner.compare.latency import judge, judge_blocks
+from runner.compare.names import Names
 from runner.report import ArtifactReport, Reason, Report
 
 
@@ -24,12 +26,17 @@ def compare(host: Report, device: Report, limits: Limits, margins: Margins = Mar
     """Compare two reports of one bundle, or of one evaluation set. Raises ReportError for others."""
     gate.check(host, device)
     one_device = gate.same_device(host, device)
-    floor = 0.0 if gate.took_turns(host, device) else max(gate.noise_floor(host), gate.noise_floor(device))
+    in_turn = gate.took_turns(host, device)
+    called = sides.names(interleaved=in_turn)
+    floor = 0.0 if in_turn else max(gate.noise_floor(host), gate.noise_floor(device))
     names = list(dict.fromkeys(artifact.name for report in (host, device) for artifact in report.artifacts))
     missing = tuple(gap for name in names for gap in _gaps(host, device, name))
     absent = {gap.name for gap in missing}
     artifacts = tuple(_artifact(host, device, name, margins) for name in names if name not in absent)
-    verdicts = (*stated.judge(artifacts, missing, limits, floor), *stated.judge_latencies(names, device, limits))
+    verdicts = (
+        *stated.judge(artifacts, missing, limits, floor, called),
+        *stated.judge_latencies(names, device, limits, called),
+    )
     return Comparison(
         bundle_id=host.bundle_id,
         bundle_name=host.bundle_name,
@@ -43,8 +50,9 @@ def compare(host: Report, device: Report, limits: Limits, margins: Margins = Mar
         artifacts=artifacts,
         missing=missing,
         verdicts=verdicts,
-        notes=tuple(_unlike(host, device)),
+        notes=tuple(_unlike(host, device, called)),
         violated=stated.is_missed(verdicts, limits),
+        interleaved=in_turn,
     )
 
 
@@ -78,15 +86,16 @@ def _artifact(host: Report, device: Report, name: str, margins: Margins) -> Arti
     ours, theirs = host.artifact(name), device.artifact(name)
     assert ours is not None
     assert theirs is not None
+    called = sides.names(interleaved=gate.took_turns(host, device))
     one_device, same_file = gate.same_device(host, device), ours.sha256 == theirs.sha256
     timeless = (
-        *gate.time_obstacles("host", host, ours),
-        *gate.time_obstacles("device", device, theirs),
-        *gate.other_batch(ours, theirs),
+        *gate.time_obstacles("host", host, ours, called),
+        *gate.time_obstacles("device", device, theirs, called),
+        *gate.other_batch(ours, theirs, called),
     )
     mute = (
-        *gate.answer_obstacles("host", ours),
-        *gate.answer_obstacles("device", theirs),
+        *gate.answer_obstacles("host", ours, called),
+        *gate.answer_obstacles("device", theirs, called),
     )
     obstacles: tuple[tuple[Kind, tuple[Reason, ...]], ...] = (("time", timeless), ("answers", mute))
     void = [kind for kind, reasons in obstacles if reasons]
@@ -100,7 +109,7 @@ def _artifact(host: Report, device: Report, name: str, margins: Margins) -> Arti
         answers=answers,
         word=verdict.word if verdict and one_device else None,
         latency=verdict if one_device else None,
-        withheld=(*timeless, *(_no_interval(ours, theirs, verdict) if verdict else ()), *mute),
+        withheld=(*timeless, *(() if timeless else _no_interval(host, device, name, verdict)), *mute),
         unsettled=(
             *(_hidden(verdict, margins.latency) if verdict and one_device else ()),
             *(undecided(answers, margins.accuracy) if answers else ()),
@@ -126,12 +135,20 @@ def _answers(labels: tuple[int, ...], ours: ArtifactReport, theirs: ArtifactRepo
     return compare_answers(labels, ours.accuracy, theirs.accuracy, margin, same_file=same_file)
 
 
-def _no_interval(ours: ArtifactReport, theirs: ArtifactReport, verdict: LatencyVerdict) -> Iterator[Reason]:
-    if verdict.interval is None:
-        host, device = (len(it.latency.processes) if it.latency else 0 for it in (ours, theirs))
-        detail = f"no interval of the latency ratio: {host} and {device} processes cannot give one of 99 %"
-        advice = f"measure {verdict.more_processes} more on each side"
-        yield Reason(code="few-processes", level="note", detail=detail, advice=advice)
+def _no_interval(host: Report, device: Report, name: str, verdict: LatencyVerdict | None) -> Iterator[Reason]:
+    """Yield why the ratio of two latencies that there are has no interval, or where no round has both is not known."""
+    if verdict and verdict.interval:
+        return
+    ours, theirs = (artifact.latency for report in (host, device) if (artifact := report.artifact(name)))
+    assert ours is not None
+    assert theirs is not None
+    if gate.took_turns(host, device):
+        counted = f"{len(blocks(ours, theirs)[0])} rounds in which both ran"
+    else:
+        counted = f"{len(ours.processes)} and {len(theirs.processes)} processes"
+    detail = f"no interval of the latency ratio: {counted} cannot give one of 99 %"
+    advice = f"measure {verdict.more_processes} more on each side" if verdict else ""
+    yield Reason(code="few-processes", level="note", detail=detail, advice=advice)
 
 
 def _hidden(verdict: LatencyVerdict, margin: float) -> Iterator[Reason]:
@@ -144,27 +161,27 @@ def _hidden(verdict: LatencyVerdict, margin: float) -> Iterator[Reason]:
         yield Reason(code="noise-floor", level="note", detail=detail, advice=advice)
 
 
-def _unlike(host: Report, device: Report) -> Iterator[Reason]:
+def _unlike(host: Report, device: Report, called: Names) -> Iterator[Reason]:
     """Yield what was not alike in the two measurements, and may explain what differs."""
+    here, there = called.at("host"), called.at("device")
     if host.bundle_id != device.bundle_id:
         detail = (
-            f"two bundles: {host.bundle_name} {host.bundle_id[:12]} on the host, "
-            f"{device.bundle_name} {device.bundle_id[:12]} on the device"
+            f"two bundles: {host.bundle_name} {host.bundle_id[:12]} {here}, "
+            f"{device.bundle_name} {device.bundle_id[:12]} {there}"
         )
         yield Reason(code="two-bundles", level="note", detail=detail)
-    for place, report in (("host", host), ("device", device)):
+    for name, report in ((called.host, host), (called.device, device)):
         if not report.complete:
-            yield Reason(
-                code="interrupted", level="caveat", detail=f"the {place}'s run was interrupted: it is not whole"
-            )
+            detail = f"the {name}'s run was interrupted: it is not whole"
+            yield Reason(code="interrupted", level="caveat", detail=detail)
     for what in ("threads", "effort"):
         ours, theirs = getattr(host.settings, what), getattr(device.settings, what)
         if ours != theirs:
-            yield Reason(code=what, level="note", detail=f"{what}: {ours} on the host, {theirs} on the device")
+            yield Reason(code=what, level="note", detail=f"{what}: {ours} {here}, {theirs} {there}")
     for artifact in host.artifacts:
         other = device.artifact(artifact.name)
         if artifact.runtime and other and other.runtime and _runtime(artifact) != _runtime(other):
-            detail = f"{artifact.name}: {_runtime(artifact)} on the host, {_runtime(other)} on the device"
+            detail = f"{artifact.name}: {_runtime(artifact)} {here}, {_runtime(other)} {there}"
             yield Reason(code="runtime", level="note", detail=detail)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from runner.interval import Interval
 from runner.report import Effort, Reason, Status
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 
 Unit = Literal["bytes", "fraction", "nats", "ns"]
 Pair = Literal["same-device", "cross-device"]
@@ -227,3 +227,5 @@ class Comparison:
     """What was not alike in the two measurements."""
     violated: bool
     """Whether a stated limit is missed; with `strict`, also whether one could not be decided."""
+    interleaved: bool = False
+    """Whether processes of both took turns in one session: no noise between sessions is in what they say."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from runner import verify
 from runner.compare.comparison import PairClass, Place
+from runner.compare.names import APART, Names
 from runner.errors import ReportError
 from runner.report import ArtifactReport, DeviceFacts, Reason, Report
 
@@ -74,30 +75,33 @@ def noise_floor(report: Report) -> float:
     return 0.03 if report.device.governor == "performance" else 0.05
 
 
-def time_obstacles(place: Place, report: Report, artifact: ArtifactReport) -> Iterator[Reason]:
+def time_obstacles(place: Place, report: Report, artifact: ArtifactReport, names: Names = APART) -> Iterator[Reason]:
     """Yield why one side's figures of time and memory cannot be used for any claim."""
     invalid = [reason for reason in (*report.reasons, *artifact.reasons) if reason.level == "invalid"]
     if invalid or (artifact.latency is None and artifact.reasons):
-        yield from _told(f"no latency from the {place}", invalid or artifact.reasons)
+        yield from _told(f"no latency from the {names.of(place)}", invalid or artifact.reasons)
     elif artifact.latency is None:
-        yield Reason(code="not-measured", level="note", detail=f"no latency from the {place}: it was not measured")
+        detail = f"no latency from the {names.of(place)}: it was not measured"
+        yield Reason(code="not-measured", level="note", detail=detail)
 
 
-def other_batch(ours: ArtifactReport, theirs: ArtifactReport) -> Iterator[Reason]:
+def other_batch(ours: ArtifactReport, theirs: ArtifactReport, names: Names = APART) -> Iterator[Reason]:
     """Yield why two latencies that were taken at different batches have no ratio."""
     if ours.latency and theirs.latency and ours.latency.batch != theirs.latency.batch:
-        batches = f"batches of {ours.latency.batch} on the host, of {theirs.latency.batch} on the device"
+        first, second = names.at("host"), names.at("device")
+        batches = f"batches of {ours.latency.batch} {first}, of {theirs.latency.batch} {second}"
         detail = f"no latency ratio: {batches}"
         yield Reason(code="batch", level="note", detail=detail, advice="measure both with one --batch")
 
 
-def answer_obstacles(place: Place, artifact: ArtifactReport) -> Iterator[Reason]:
+def answer_obstacles(place: Place, artifact: ArtifactReport, names: Names = APART) -> Iterator[Reason]:
     """Yield why one side's answers cannot be used for any claim."""
     void = [reason for reason in artifact.reasons if reason.level == "invalid" and reason.code in VOID_ANSWERS]
     if void or (artifact.accuracy is None and artifact.reasons):
-        yield from _told(f"no answers from the {place}", void or artifact.reasons)
+        yield from _told(f"no answers from the {names.of(place)}", void or artifact.reasons)
     elif artifact.accuracy is None:
-        yield Reason(code="no-answers", level="note", detail=f"no answers from the {place}: they were not taken")
+        detail = f"no answers from the {names.of(place)}: they were not taken"
+        yield Reason(code="no-answers", level="note", detail=detail)
 
 
 def _told(what: str, reasons: Iterable[Reason]) -> Iterator[Reason]:

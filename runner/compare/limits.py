@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from runner.compare import gate
 from runner.compare.comparison import ArtifactComparison, Judgement, Limit, Limits, Missing, Verdict
+from runner.compare.names import Names
 from runner.interval import Interval
 from runner.report import Latency, Reason, Report
 
@@ -14,7 +15,7 @@ MORE_EFFORT = "measure with more effort"
 
 
 def judge(
-    artifacts: Iterable[ArtifactComparison], missing: Iterable[Missing], limits: Limits, floor: float
+    artifacts: Iterable[ArtifactComparison], missing: Iterable[Missing], limits: Limits, floor: float, names: Names
 ) -> Iterator[Verdict]:
     """Yield a verdict for each artifact and each limit of the device beside the host, also where one did not run it.
 
@@ -25,23 +26,24 @@ def judge(
             yield _slowdown(artifact, limits.max_slowdown, floor)
         if limits.max_accuracy_drop is not None:
             yield _accuracy_drop(artifact, limits.max_accuracy_drop)
-    for name, detail in _absences(missing).items():
+    for name, detail in _absences(missing, names).items():
         if limits.max_slowdown is not None:
             yield _undecided(name, "max_slowdown", limits.max_slowdown, detail)
         if limits.max_accuracy_drop is not None:
             yield _undecided(name, "max_accuracy_drop", limits.max_accuracy_drop, detail)
 
 
-def judge_latencies(names: Sequence[str], device: Report, limits: Limits) -> Iterator[Verdict]:
+def judge_latencies(artifacts: Sequence[str], device: Report, limits: Limits, names: Names) -> Iterator[Verdict]:
     """Yield a verdict on the latency of each artifact on the device alone, by the interval of its own median."""
     allowed = limits.max_latency_ns
     if allowed is None:
         return
-    for name in names:
+    absent = f"not run {names.at('device')}"
+    for name in artifacts:
         artifact = device.artifact(name)
-        obstacles = tuple(gate.time_obstacles("device", device, artifact)) if artifact else ()
+        obstacles = tuple(gate.time_obstacles("device", device, artifact, names)) if artifact else ()
         if artifact is None or artifact.latency is None or obstacles:
-            yield _undecided(name, "max_latency", allowed, _told(obstacles) if artifact else "not run on the device")
+            yield _undecided(name, "max_latency", allowed, _told(obstacles) if artifact else absent)
         else:
             yield _latency(name, artifact.latency, allowed)
 
@@ -51,11 +53,11 @@ def is_missed(verdicts: Iterable[Verdict], limits: Limits) -> bool:
     return any(v.judgement == "violated" or (limits.strict and v.judgement == "undecided") for v in verdicts)
 
 
-def _absences(missing: Iterable[Missing]) -> dict[str, str]:
+def _absences(missing: Iterable[Missing], names: Names) -> dict[str, str]:
     told: dict[str, str] = {}
     for gap in missing:
         before = f"{told[gap.name]}; " if gap.name in told else ""
-        told[gap.name] = f"{before}not run on the {gap.side}: {_told(gap.reasons)}"
+        told[gap.name] = f"{before}not run {names.at(gap.side)}: {_told(gap.reasons)}"
     return told
 
 
@@ -68,10 +70,10 @@ def _slowdown(artifact: ArtifactComparison, allowed: float, floor: float) -> Ver
         low=latency.interval.low / (1 + floor) - 1,
         high=latency.interval.high * (1 + floor) - 1,
         confidence=latency.interval.confidence,
-        method=f"{latency.interval.method}, widened by a noise floor of {floor:.2g}",
+        method=f"{latency.interval.method}{f', widened by a noise floor of {floor:.2g}' if floor else ''}",
     )
     judgement = _judgement(widened, allowed)
-    more = f"{MORE_EFFORT}, or the floor of {100 * floor:.2g} % between sessions, which is in it, by `selftest`"
+    between = f", or the floor of {100 * floor:.2g} % between sessions, which is in it, by `selftest`" if floor else ""
     return Verdict(
         artifact=artifact.name,
         limit="max_slowdown",
@@ -79,7 +81,7 @@ def _slowdown(artifact: ArtifactComparison, allowed: float, floor: float) -> Ver
         observed=latency.ratio - 1,
         interval=widened,
         judgement=judgement,
-        detail=_detail(judgement, more),
+        detail=_detail(judgement, MORE_EFFORT + between),
     )
 
 

@@ -10,7 +10,7 @@ from runner.measure.answers import Answers, Subject
 from runner.measure.disturbance import disturbances
 from runner.measure.rounds import Course
 from runner.operators import OperatorTime
-from runner.report import Accuracy, ArtifactReport, EnergyUse, Reason, Scenario
+from runner.report import Accuracy, ArtifactReport, EnergyUse, Expectation, Reason, Scenario
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""
@@ -51,6 +51,7 @@ class Trial:
             sha256=entry.sha256,
             size_bytes=entry.size_bytes,
             runtime=self.answers.runtime if self.answers else None,
+            expected=_expectation(self.expected) if self.expected else None,
             accuracy=self.accuracy,
             latency=found.get(first),
             scenarios=tuple(each for scenario, each in found.items() if scenario != first and each is not None),
@@ -69,6 +70,16 @@ class Trial:
                 yield replace(reason, detail=f"{place}{reason.detail}")
         if len(begun) < len(self.courses) or not (self.courses or self.reasons):
             yield INTERRUPTED
+
+
+def _expectation(found: Forecast) -> Expectation:
+    speedup = found.speedup
+    return Expectation(
+        kernel=found.kernel,
+        least_speedup=speedup.low if speedup else None,
+        most_speedup=speedup.high if speedup else None,
+        evidence=speedup.evidence if speedup else "",
+    )
 
 
 def fastest(reports: Sequence[ArtifactReport], reference_top1: float) -> str | None:

@@ -18,19 +18,33 @@ net for x86
 
 Example CPU, x86_64, 2 CPUs · 2 threads, batch 1, quick effort, 2026-11-01T12:00:00Z · bundle abababababab, 900 KiB
 
-artifact                   size  ratio     top-1    loss  agreement   latency  ratio     interval       p95
-───────────────────────────────────────────────────────────────────────────────────────────────────────────
-fp32.onnx             200.0 KiB  1.00x  100.00 %  0.1250   100.00 %  151.0 µs  1.00x  149.0–153.0  157.7 µs
-int8.onnx              60.0 KiB  0.30x   97.50 %  0.1844    97.50 %   60.0 µs  0.40x    58.0–62.0   62.6 µs
-int8.torchscript [1]   90.0 KiB  0.45x         —       —          —         —      —            —         —
+artifact                   size  ratio     top-1  agreement   latency  ratio     interval
+─────────────────────────────────────────────────────────────────────────────────────────
+fp32.onnx             200.0 KiB  1.00x  100.00 %   100.00 %  151.0 µs  1.00x  149.0–153.0
+int8.onnx              60.0 KiB  0.30x   97.50 %    97.50 %   60.0 µs  0.40x    58.0–62.0
+int8.torchscript [1]   90.0 KiB  0.45x         —          —         —      —            —
 
 ratio: to fp32.onnx. agreement: with the fp32 model on the host, over 40 samples. latency: median of 5 process medians
 and its 93.8 % interval.
 
-artifact   runtime                  throughput     load   first  peak memory      SNR  as on host
-─────────────────────────────────────────────────────────────────────────────────────────────────
-fp32.onnx  onnxruntime 1.31.1, CPU     6,623/s  5.00 ms  453 µs     48.0 MiB        —   identical
-int8.onnx  onnxruntime 1.31.1, CPU    16,667/s  5.00 ms  180 µs     48.0 MiB  31.5 dB   identical
+artifact        p95  throughput     load   first
+────────────────────────────────────────────────
+fp32.onnx  157.7 µs     6,623/s  5.00 ms  453 µs
+int8.onnx   62.6 µs    16,667/s  5.00 ms  180 µs
+
+artifact     loss      SNR  as on host  peak memory
+───────────────────────────────────────────────────
+fp32.onnx  0.1250        —   identical     48.0 MiB
+int8.onnx  0.1844  31.5 dB   identical     48.0 MiB
+
+artifact   runtime                  processes  drifted  lag-1  effective n
+──────────────────────────────────────────────────────────────────────────
+fp32.onnx  onnxruntime 1.31.1, CPU  5, budget   0 of 5  -0.98           99
+int8.onnx  onnxruntime 1.31.1, CPU  5, budget   0 of 5  -0.98           99
+
+processes: how many, and what ended them. drifted: those whose latency moved while it was timed; lag-1: how like its
+predecessor a sample is; effective n: what the 99 samples of a process are worth if they were independent. p99 needs 299
+samples in each process.
 
 Fastest with answers that hold: int8.onnx, 0.40x the latency of fp32.onnx
 
@@ -93,6 +107,9 @@ Undecided
 Missed: 2 held, 2 violated, 2 undecided.
 """  # noqa: RUF001 - a range is written with an en dash
 
+NARROW = 100
+"""Of tables, in columns."""
+
 
 def text(whole: report.Report) -> str:
     """Return a report as text."""
@@ -139,8 +156,10 @@ def test_the_widest_table_fits_its_width() -> None:
         accuracy=replace(accuracy, top5=0.8908),
     )
     lines = text(replace(reports.host(), artifacts=(fp32, wide), fastest=None)).splitlines()
+    tables = [line for line in lines if line.startswith(("─", "artifact", "fp32.onnx", "int8."))]
+    assert max(map(len, tables)) <= NARROW
     assert max(map(len, lines)) <= WIDTH
-    assert lines[6].endswith("77.80–77.80  81.23 ms")  # noqa: RUF001 - a range is written with an en dash
+    assert lines[6].endswith("  77.80 ms  1.00x  77.80–77.80")  # noqa: RUF001 - a range is written with an en dash
     assert "int8.torchscript [1, 2]   44.7 MiB" in lines[7]
     assert any(line.startswith("      ") and "not steady" in line for line in lines)
 

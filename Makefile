@@ -3,6 +3,7 @@
 #   make demo     pack for an ARM board, run the bundle here, compare host with device
 #   make test     the tests (minutes, 2 cores, no GPU, no network but the first set-up)
 #   make lint     ruff and mypy --strict
+#   make schema   write docs/report.schema.json from the types of a report
 #   make bench    ratios of our own cost against the obvious alternative
 #
 # Without a GPU, PyTorch's CPU builds save 4 GB:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -17,7 +18,7 @@ DEMO := out/demo
 # A file's tests stay together: they share what they have trained.
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow lint format schema bench clean
 
 demo: $(READY)
 	$(BIN)/pack --target arm-qnnpack --output $(DEMO)
@@ -38,6 +39,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+schema: $(READY)
+	$(BIN)/python -m runner.schema
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.overhead

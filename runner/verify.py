@@ -68,6 +68,10 @@ def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterat
         yield from _accuracy_contradictions(f"{artifact.name}: accuracy", artifact.accuracy, report)
     for path, each in _latencies(artifact):
         yield from _latency_contradictions(path, each)
+    total = sum(operator.mean_ns for operator in artifact.operators)
+    for index, operator in enumerate(artifact.operators):
+        shares = {"share": (operator.share, operator.mean_ns / total if total else 0.0)}
+        yield from _differences(f"{artifact.name}: operators[{index}]", shares)
     if artifact.latency:
         figures = {"peak_bytes": (artifact.peak_bytes, latency.peak_bytes(artifact.latency.processes))}
         yield from _differences(artifact.name, figures)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from runner import packing, report
+from runner import codec, packing, report
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
 from runner.measure.latency import Timings
-from runner.process import Process
+from runner.operators import OperatorTime
+from runner.process import Counters, Harness, Process, Usage
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report, Scenario
 from tests.fakes import about_zero
 
@@ -231,9 +233,64 @@ def packed() -> packing.Packing:
     )
 
 
-def complete() -> Report:
-    """Return a small sealed report that has something in every field."""
-    short = replace(process(60_000), samples_ns=(61_000, 60_000, 59_000), warmup_ns=(120_000,))
+def counters() -> Counters:
+    """Return what a machine says of itself that can be asked everything."""
+    return Counters(
+        monotonic_ns=2_000_000_000,
+        load_average=0.5,
+        temperature_c=50.5,
+        frequency_mhz=2400.0,
+        throttled_now=1,
+        throttled_since_boot=5,
+        heat_throttles=2,
+        nr_throttled=3,
+        steal_ticks=40,
+        total_ticks=4000,
+    )
+
+
+def complete_process() -> Process:
+    """Return a process that has something in every field, and as many samples as p99 needs."""
+    return replace(
+        process(60_000, samples=299),
+        turn=1,
+        warmup_ns=(120_000,),
+        calls_per_sample=3,
+        device_ns=(41_000, 40_000),
+        harness=Harness(resolution_ns=20, overhead_ns=85.5),
+        usage=Usage(
+            began_ns=2_000_000_000,
+            ended_ns=3_000_000_000,
+            major_faults=1,
+            involuntary_switches=2,
+            cpu_ns=1_900_000_000,
+            swap_bytes=4096,
+        ),
+        machine=(counters(), counters()),
+        waited_s=1.5,
+        cpus=(0, 1),
+        import_peak_bytes=41 << 20,
+        load_peak_bytes=43 << 20,
+        run_peak_bytes=48 << 20,
+    )
+
+
+def complete_latency() -> Latency:
+    """Return a latency that has something in every field."""
+    found = latency.latency(
+        Timings(
+            scenario=Scenario(threads=2, batch=4, streams=2),
+            processes=(complete_process(),),
+            failures=("killed by signal 9",),
+            stopped="failures",
+        )
+    )
+    assert found is not None
+    return found
+
+
+def complete_artifact() -> ArtifactReport:
+    """Return what was measured of an artifact, with something in every field."""
     answers = replace(
         accuracy((1,)),
         samples=2,
@@ -250,40 +307,89 @@ def complete() -> Report:
         label_ranks=(0, 1),
         losses=(0.125, 2.5),
     )
-    found = latency.latency(
-        Timings(
-            scenario=Scenario(threads=2),
-            processes=(short, short),
-            failures=("killed by signal 9",),
-            stopped="failures",
-        )
+    unsteady = Reason(
+        code="not_steady",
+        level="caveat",
+        detail="latency drifted within 1 of 1 processes while it was timed",
+        evidence={"not_steady": 1.0, "processes": 1.0},
+        advice="a longer warm-up, --effort standard; or a better cooler",
     )
-    ran = replace(
+    return replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
         title="PTQ static FX",
         runtime=replace(runtime("torchscript"), engine="qnnpack"),
+        expected=report.Expectation(
+            kernel="QNNPACK", least_speedup=0.25, most_speedup=0.5, evidence="MobileNetV2 and ResNet-18"
+        ),
         accuracy=answers,
-        latency=found,
+        latency=complete_latency(),
+        scenarios=(timed((60_000,), batch=8),),
+        energy=(
+            report.EnergyUse(meter="pmic", scope="the rails", duration_ns=10**10, inferences=4000, joules=8.0),
+            report.EnergyUse(
+                meter="rapl",
+                scope="the CPU packages",
+                duration_ns=10**10,
+                inferences=4000,
+                joules=None,
+                reason="it may be read by root alone",
+            ),
+        ),
+        operators=(
+            OperatorTime(
+                name="quantized::conv2d_relu 1", op_type="quantized::conv2d_relu", calls=1.0, mean_ns=7500.0, share=0.75
+            ),
+            OperatorTime(
+                name="quantized::linear 1", op_type="quantized::linear", calls=1.0, mean_ns=2500.0, share=0.25
+            ),
+        ),
+        reasons=(unsteady,),
     )
+
+
+def complete() -> Report:
+    """Return a small sealed report that has something in every field, and in none of them its default."""
     facts = replace(
         device(virtual="kvm"), board="Example Board", cuda=("Example GPU",), emulated="qemu", environment={"A": "1"}
     )
     sensors = DeviceState(
         load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01
     )
+    settings = report.Settings(
+        effort="standard",
+        threads=2,
+        batch=4,
+        streams=2,
+        more=(Scenario(threads=1, batch=8, streams=2),),
+        seed=7,
+        profile_ops=True,
+    )
     return report.seal(
         replace(
             host(),
+            settings=settings,
             device=facts,
             before=sensors,
             after=sensors,
             labels=(0, 1),
             reference_predictions=(0, 1),
-            artifacts=(ran, artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
+            artifacts=(complete_artifact(), artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
             fastest="int8.torchscript",
             reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
+            complete=False,
             packing=packed(),
+            interleaved="ef" * 16,
             noise_floor=0.045,
             inputs_sha256="cd" * 32,
         )
     )
+
+
+def write_golden() -> None:
+    """Write the golden report of the newest schema: only while no release has that schema."""
+    path = Path(__file__).parent / "golden" / f"report-{report.SCHEMA}.json"
+    path.write_text(codec.write_json(complete(), indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_golden()

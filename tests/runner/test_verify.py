@@ -111,6 +111,14 @@ def test_a_flip_that_does_not_fit_its_label_is_named() -> None:
     assert verify.contradictions(forged) == (problem,)
 
 
+def test_a_share_that_does_not_follow_from_the_times_of_the_operators_is_named() -> None:
+    whole = reports.complete()
+    conv, linear = whole.artifacts[0].operators
+    forged = replace(whole.artifacts[0], operators=(replace(conv, share=0.5), linear))
+    problem = "int8.torchscript: operators[0].share: reported 0.5, the record gives 0.75"
+    assert verify.contradictions(reports.with_artifact(whole, forged)) == (problem,)
+
+
 def test_a_fastest_artifact_that_was_never_timed_is_named() -> None:
     forged = replace(reports.host(), fastest="int8.torchscript")
     assert verify.contradictions(forged) == ("fastest: reported int8.torchscript, which has no latency",)

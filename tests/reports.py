@@ -8,6 +8,7 @@ from runner import codec, packing, report
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
+from runner.measure.disturbance import disturbances
 from runner.measure.latency import Timings
 from runner.operators import OperatorTime
 from runner.process import Counters, Harness, Process, Usage
@@ -307,13 +308,6 @@ def complete_artifact() -> ArtifactReport:
         label_ranks=(0, 1),
         losses=(0.125, 2.5),
     )
-    unsteady = Reason(
-        code="not_steady",
-        level="caveat",
-        detail="latency drifted within 1 of 1 processes while it was timed",
-        evidence={"not_steady": 1.0, "processes": 1.0},
-        advice="a longer warm-up, --effort standard; or a better cooler",
-    )
     return replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
         title="PTQ static FX",
@@ -343,14 +337,19 @@ def complete_artifact() -> ArtifactReport:
                 name="quantized::linear 1", op_type="quantized::linear", calls=1.0, mean_ns=2500.0, share=0.25
             ),
         ),
-        reasons=(unsteady,),
+        reasons=tuple(disturbances([complete_process()])),
     )
 
 
 def complete() -> Report:
     """Return a small sealed report that has something in every field, and in none of them its default."""
     facts = replace(
-        device(virtual="kvm"), board="Example Board", cuda=("Example GPU",), emulated="qemu", environment={"A": "1"}
+        device(virtual="kvm"),
+        board="Example Board",
+        cuda=("Example GPU",),
+        emulated="qemu",
+        environment={"A": "1"},
+        cpu_quota=1.5,
     )
     sensors = DeviceState(
         load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01

@@ -93,6 +93,6 @@ def disturbances(processes: Sequence[Process]) -> Iterator[Reason]:
                 code=kind.code,
                 level=kind.level,
                 detail=f"{kind.told(max(found))}, in {len(found)} of {len(processes)} processes",
-                evidence={"processes": len(found), "most": max(found)},
+                evidence={"processes": float(len(found)), "most": float(max(found))},
                 advice=kind.advice,
             )

@@ -156,12 +156,12 @@ def _too_few(timings: Timings) -> Iterator[Reason]:
         yield Reason(code="no-latency", level="invalid", detail=f"no worker process finished{why}")
     elif count < LEAST_PROCESSES:
         detail = f"{count} worker processes finished, and a median needs {LEAST_PROCESSES}{why}"
-        evidence: dict[str, float] = {"processes": count}
+        evidence = {"processes": float(count)}
         yield Reason(code="few-processes", level="invalid", detail=detail, evidence=evidence, advice="measure again")
     least = min((len(process.samples_ns) for process in processes), default=LEAST_SAMPLES)
     if least < LEAST_SAMPLES:
         detail = f"a process had time for {least} inferences only, not for {LEAST_SAMPLES}"
-        yield Reason(code="few-samples", level="caveat", detail=detail, evidence={"samples": least})
+        yield Reason(code="few-samples", level="caveat", detail=detail, evidence={"samples": float(least)})
 
 
 def _scatter(processes: Sequence[Process]) -> Iterator[Reason]:
@@ -177,7 +177,7 @@ def _unsteady(processes: Sequence[Process]) -> Iterator[Reason]:
     found = _steadiness(processes)
     if found and found.not_steady > MOST_UNSTEADY * len(processes):
         detail = f"latency drifted within {found.not_steady} of {len(processes)} processes while it was timed"
-        evidence: dict[str, float] = {"not_steady": found.not_steady, "processes": len(processes)}
+        evidence = {"not_steady": float(found.not_steady), "processes": float(len(processes))}
         advice = "a longer warm-up, --effort standard; or a better cooler"
         yield Reason(code="not_steady", level="caveat", detail=detail, evidence=evidence, advice=advice)
 

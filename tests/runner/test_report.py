@@ -59,6 +59,7 @@ def newest_of_1_1() -> Report:
         whole,
         schema="1.1",
         settings=Settings(threads=2),
+        device=replace(whole.device, cpu_quota=None),
         artifacts=(older, *whole.artifacts[1:]),
         complete=True,
         interleaved=None,

@@ -64,7 +64,7 @@ def measured(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[En
     """Measure the bundle once, and return how that ended and where."""
     folder = tmp_path_factory.mktemp("measured")
     found = subprocess.run(
-        [*bench_runner(), str(bundle), "--threads", "1"],
+        [*bench_runner(), str(bundle), "--threads", "1", "--profile-ops"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -106,6 +106,16 @@ def test_help_loads_nothing_heavy_and_shows_both_forms() -> None:
         assert word in found.stdout
 
 
+def test_operators_are_profiled_where_that_is_asked_for(measured: tuple[Ended, Path]) -> None:
+    ended, folder = measured
+    found = report.load(next(folder.glob("*.report.json")))
+    assert found.settings.profile_ops
+    fp32, fp16 = found.artifacts
+    assert {"Conv", "Gemm"} <= {operator.op_type for operator in fp32.operators}
+    assert "fp32.onnx: dearest operators" in ended.out
+    assert fp16.operators == ()
+
+
 def test_the_efforts_are_those_of_the_report() -> None:
     assert get_args(Effort) == cli.EFFORTS
 
@@ -123,7 +133,7 @@ def test_measuring_prints_the_table_and_writes_a_report_that_holds(measured: tup
     assert fp32 is not None
     assert fp32.accuracy is not None
     assert (fp32.accuracy.top1, fp32.accuracy.agreement) == (1.0, 1.0)
-    assert found.settings == report.Settings(threads=1)
+    assert found.settings == report.Settings(threads=1, profile_ops=True)
     assert [path.name for path in folder.iterdir()] == ["net.report.json"]
 
 

@@ -12,7 +12,7 @@ from runner.compare.comparison import Limits
 from runner.errors import EdgepackError
 from runner.measure import Bench, run
 from runner.noise import NoiseFloor
-from runner.report import DeviceFacts, Settings
+from runner.report import DeviceFacts, Report, Settings
 from tests import reports
 from tests.runner.measure.scripted import FP32, bundle, workers
 
@@ -127,7 +127,7 @@ def test_a_user_without_a_home_has_no_floor(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_next_report_has_the_floor_and_compare_goes_by_it(tmp_path: Path) -> None:
     source = bundle(tmp_path / "net.edgepack", FP32)
 
-    def measured(median_ns: int) -> reports.Report:
+    def measured(median_ns: int) -> Report:
         quiet = Bench(
             workers=workers({"fp32.onnx": (median_ns,)}), facts=lambda: FACTS, state=reports.state, meters=lambda: ()
         )

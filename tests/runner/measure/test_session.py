@@ -16,7 +16,7 @@ from runner.measure.latency import Plan
 from runner.measure.rounds import Instruments
 from runner.measure.workers import Answered, Timed, ignore_window
 from runner.progress import Advance
-from runner.report import Latency, Report, Scenario, Settings, read
+from runner.report import Effort, Latency, Report, Scenario, Settings, read
 from runner.worker.order import Job, Timing
 from tests import bundles
 from tests.fakes import FakeWorkers, Script, calm
@@ -142,7 +142,7 @@ def test_a_valid_report_is_kept_after_every_artifact(tmp_path: Path) -> None:
 def test_what_is_precise_is_kept_before_the_others_come_to_their_end(tmp_path: Path) -> None:
     kept: list[Report] = []
     fake = workers({"fp32.onnx": (200_000, 230_000), "int8.onnx": (90_000,)})
-    plans = {"quick": Plan(processes=10, warmup_s=0, timed_s=0)}
+    plans: dict[Effort, Plan] = {"quick": Plan(processes=10, warmup_s=0, timed_s=0)}
     run(bundle(tmp_path / "net.edgepack"), SETTINGS, bench=replace(bench(fake), plans=plans, save=kept.append))
     stopped = [
         [artifact.latency.stopped if artifact.latency else None for artifact in report.artifacts] for report in kept

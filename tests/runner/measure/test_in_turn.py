@@ -16,6 +16,8 @@ from runner.measure import run, run_in_turn
 from runner.measure.latency import TURNS
 from runner.measure.workers import Answered, Timed, ignore_window
 from runner.progress import Advance, Progress, Silent
+from runner.render.comparison import comparison_page
+from runner.render.page import as_text
 from runner.report import Report, Settings, read
 from runner.worker.order import Job, Timing
 from tests.fakes import FakeWorkers, RecordingProgress, Script
@@ -102,12 +104,14 @@ def test_a_small_difference_is_found_on_a_machine_that_drifts(
     pair: tuple[Bundle, Bundle], percent: int, word: str
 ) -> None:
     second = tuple(median * percent // 100 for median in DRIFT)
-    found = compare(*in_turn(pair, TwoBundles(a=taking(*DRIFT), b=taking(*second))), Limits()).artifacts[0]
+    compared = compare(*in_turn(pair, TwoBundles(a=taking(*DRIFT), b=taking(*second))), Limits())
+    found = compared.artifacts[0]
     assert found.latency is not None
     assert found.latency.interval is not None
     assert found.latency.ratio == pytest.approx(percent / 100, rel=1e-3)
     assert (found.word, found.latency.interval.confidence) == (word, 1 - 2 / 2**8)
     assert found.latency.margin == 0.02  # the floor of 20 % is one between sessions, and these are one
+    assert "interval is beyond 2 %, the margin." in " ".join(as_text(comparison_page(compared)).split())
 
 
 def test_the_same_times_in_two_sessions_are_hidden_by_the_drift_and_the_floor(pair: tuple[Bundle, Bundle]) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
 from runner.bundle import open_bundle
 from runner.compare.comparison import Limits, Margins
+from runner.device import topology
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
 from runner.measure.latency import TURNS
@@ -146,7 +147,7 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
 def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
     """Measure two bundles in turn, write both reports, and judge the second beside the first."""
     sources = (open_bundle(request.bundles[0]), open_bundle(request.bundles[1]))
-    settings = Settings(effort=request.effort, threads=request.threads or device.facts().cpus, seed=request.seed)
+    settings = Settings(effort=request.effort, threads=request.threads or topology.default_threads(), seed=request.seed)
     files = [request.output / f"{letter}.report.json" for letter in "ab"] if request.output else []
     for file in files:
         atomic.check_destination(file)
@@ -162,7 +163,7 @@ def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
 def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Output:
     """Test how well this machine can be measured, and remember its noise floor."""
     bundle, facts = open_bundle(request.bundle), device.facts()
-    settings = Settings(threads=request.threads or facts.cpus)
+    settings = Settings(threads=request.threads or topology.default_threads())
     with measure.one_course(bundle, request.artifact, settings, progress) as course:
         found = selftest.selftest(course, facts, request.pairs, instruments(), progress)
     code = 0
@@ -195,7 +196,7 @@ def _written(texts: Mapping[Path, str], progress: Progress) -> int:
 
 def _settings(request: Request) -> Settings:
     """Return how it is to be measured: the first scenario, and the others in the order in which they were asked for."""
-    kinds = (request.threads or (device.facts().cpus,), request.batches, request.streams)
+    kinds = (request.threads or (topology.default_threads(),), request.batches, request.streams)
     first, *more = (Scenario(threads=each[0], batch=each[1], streams=each[2]) for each in itertools.product(*kinds))
     return Settings(
         effort=request.effort,

@@ -224,6 +224,8 @@ class DeviceFacts:
     cpus: int
     """Those this process may use: the affinity mask and the cgroup's quota."""
     affinity: tuple[int, ...]
+    cpu_quota: float | None = None
+    """How many CPUs the cgroup gives, where it has a limit."""
     memory_bytes: int | None
     cuda: tuple[str, ...]
     """Names of the CUDA devices."""

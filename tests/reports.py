@@ -8,7 +8,7 @@ from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
 from runner.measure.latency import Timings
-from runner.process import Process
+from runner.process import Counters, Harness, Process, Usage
 from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report, Scenario
 from tests.fakes import about_zero
 
@@ -61,15 +61,8 @@ def process(median_ns: int, samples: int = 99) -> Process:
 
 def timed(medians_ns: Sequence[int], batch: int = 1) -> Latency:
     """Return what processes of these medians measured."""
-    found = latency.latency(
-        Timings(
-            scenario=Scenario(threads=2, batch=batch),
-            processes=tuple(process(median) for median in medians_ns),
-            stopped="budget",
-        )
-    )
-    assert found is not None
-    return found
+    processes = tuple(process(median) for median in medians_ns)
+    return summary(Timings(scenario=Scenario(threads=2, batch=batch), processes=processes, stopped="budget"))
 
 
 def accuracy(wrong: Sequence[int] = ()) -> Accuracy:
@@ -231,9 +224,57 @@ def packed() -> packing.Packing:
     )
 
 
+def lived(median_ns: int, samples: Sequence[int]) -> Process:
+    """Return a process that has something in every field."""
+    return replace(
+        process(median_ns),
+        turn=1,
+        warmup_ns=(2 * median_ns,),
+        samples_ns=tuple(samples),
+        device_ns=(40_000, 41_000),
+        harness=Harness(resolution_ns=50, overhead_ns=120.5),
+        usage=Usage(
+            began_ns=2_000_000_000,
+            ended_ns=3_000_000_000,
+            major_faults=0,
+            involuntary_switches=7,
+            cpu_ns=990_000_000,
+            swap_bytes=0,
+        ),
+        machine=tuple(
+            Counters(
+                monotonic_ns=second * 1_000_000_000,
+                load_average=0.5,
+                temperature_c=50.5,
+                frequency_mhz=2400.0,
+                throttled_now=0,
+                throttled_since_boot=8,
+                heat_throttles=3,
+                nr_throttled=11,
+                steal_ticks=100,
+                total_ticks=100_000 + 200 * second,
+            )
+            for second in (1, 4)
+        ),
+        waited_s=1.5,
+        cpus=(0, 1),
+        import_peak_bytes=41 << 20,
+        load_peak_bytes=44 << 20,
+        run_peak_bytes=48 << 20,
+    )
+
+
+def summary(timings: Timings) -> Latency:
+    """Return what follows from the times of processes of which at least one has finished."""
+    found = latency.latency(timings)
+    assert found is not None
+    return found
+
+
 def complete() -> Report:
     """Return a small sealed report that has something in every field."""
-    short = replace(process(60_000), samples_ns=(61_000, 60_000, 59_000), warmup_ns=(120_000,))
+    short = lived(60_000, (61_000, 60_000, 59_000))
+    batches = lived(400_000, [400_000 + 1_000 * step for step in about_zero(301)])
     answers = replace(
         accuracy((1,)),
         samples=2,
@@ -250,23 +291,31 @@ def complete() -> Report:
         label_ranks=(0, 1),
         losses=(0.125, 2.5),
     )
-    found = latency.latency(
-        Timings(
-            scenario=Scenario(threads=2),
-            processes=(short, short),
-            failures=("killed by signal 9",),
-            stopped="failures",
-        )
+    found = Timings(
+        scenario=Scenario(threads=2), processes=(short, short), failures=("killed by signal 9",), stopped="failures"
     )
+    another = Timings(scenario=Scenario(threads=1, batch=8, streams=2), processes=(batches,), stopped="interrupted")
     ran = replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
         title="PTQ static FX",
         runtime=replace(runtime("torchscript"), engine="qnnpack"),
         accuracy=answers,
-        latency=found,
+        latency=summary(found),
+        scenarios=(summary(another),),
+        energy=(
+            report.EnergyUse(meter="rapl", scope="package-0", duration_ns=10**10, inferences=150_000, joules=90.5),
+            report.EnergyUse(
+                meter="nvml", scope="GPU 0", duration_ns=10**10, inferences=150_000, joules=None, reason="no counter"
+            ),
+        ),
     )
     facts = replace(
-        device(virtual="kvm"), board="Example Board", cuda=("Example GPU",), emulated="qemu", environment={"A": "1"}
+        device(virtual="kvm"),
+        board="Example Board",
+        cpu_quota=1.5,
+        cuda=("Example GPU",),
+        emulated="qemu",
+        environment={"A": "1"},
     )
     sensors = DeviceState(
         load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01
@@ -282,7 +331,9 @@ def complete() -> Report:
             artifacts=(ran, artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
             fastest="int8.torchscript",
             reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
+            settings=report.Settings(threads=2, more=(Scenario(threads=1, batch=8, streams=2),)),
             packing=packed(),
+            interleaved="ef" * 16,
             noise_floor=0.045,
             inputs_sha256="cd" * 32,
         )

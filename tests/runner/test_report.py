@@ -10,6 +10,7 @@ import pytest
 from runner import codec, report
 from runner.errors import ReportError
 from runner.packing import Packing
+from runner.process import Process
 from runner.report import Reason, Report
 from tests import reports
 
@@ -31,16 +32,52 @@ def test_the_golden_report_is_read_and_written_as_it_stands() -> None:
     found = report.load(path)
     assert found == reports.complete()
     assert codec.write_json(found, indent=1) == path.read_text(encoding="utf-8")
-    assert found.digest == "4a33916246cc2f97463392469b0bcf60a9c7b319be187fbd913b785227879477"
+    assert found.digest == "19e94759ab4e76ae52f00352761aced73a47bd848b91e1d40a515b12167ea5ca"
+
+
+def process_of_1_1(process: Process) -> Process:
+    """Return a process without what schema 1.2 has added."""
+    return replace(
+        process,
+        turn=0,
+        device_ns=(),
+        harness=None,
+        usage=None,
+        machine=(),
+        waited_s=0.0,
+        cpus=(),
+        import_peak_bytes=None,
+        load_peak_bytes=None,
+        run_peak_bytes=None,
+    )
 
 
 def newest_of_1_1() -> Report:
     """Return the golden report without what schema 1.2 has added."""
     whole = reports.complete()
-    assert whole.artifacts[0].accuracy is not None
-    accuracy = replace(whole.artifacts[0].accuracy, least_cosine=None, kl_nats=None)
-    artifacts = (replace(whole.artifacts[0], accuracy=accuracy), *whole.artifacts[1:])
-    return replace(whole, schema="1.1", artifacts=artifacts, noise_floor=None, inputs_sha256=None)
+    ran = whole.artifacts[0]
+    assert ran.accuracy is not None
+    assert ran.latency is not None
+    latency = replace(
+        ran.latency,
+        threads=None,
+        stopped=None,
+        device_ns=None,
+        steadiness=None,
+        processes=tuple(map(process_of_1_1, ran.latency.processes)),
+    )
+    accuracy = replace(ran.accuracy, least_cosine=None, kl_nats=None)
+    older = replace(ran, accuracy=accuracy, latency=latency, scenarios=(), energy=())
+    return replace(
+        whole,
+        schema="1.1",
+        settings=replace(whole.settings, more=()),
+        device=replace(whole.device, cpu_quota=None),
+        artifacts=(older, *whole.artifacts[1:]),
+        interleaved=None,
+        noise_floor=None,
+        inputs_sha256=None,
+    )
 
 
 def test_the_golden_report_of_schema_1_1_stays_readable() -> None:
@@ -76,6 +113,11 @@ def test_nothing_in_the_golden_report_is_at_its_default() -> None:
     packing, artifact = found["packing"], found["artifacts"][0]
     assert all(packing.values())
     assert all(artifact[key] for key in artifact if key != "reasons")
+    process = artifact["latency"]["processes"][0]
+    assert {key for key in process if process[key] in (None, [], 0)} == set()
+    assert all(artifact["latency"][key] is not None for key in ("threads", "stopped", "device_ns"))
+    assert all(value is not None for value in artifact["scenarios"][0].values())
+    assert artifact["energy"][0]["joules"]
 
 
 def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:

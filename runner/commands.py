@@ -1,6 +1,8 @@
 """What each command of the device side does, once its options are known. Nothing here prints or exits."""
 
+import contextlib
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -136,16 +138,10 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         _settings(request),
         only=request.artifacts,
         progress=progress,
-        bench=measure.Bench(save=lambda so_far: atomic.write(destination, codec.write_json(so_far))),
+        bench=measure.Bench(save=lambda so_far: _keep(destination, so_far)),
     )
     text = codec.write_json(found)
-    code = report_exit_code(found)
-    try:
-        atomic.write(destination, text)
-        progress.say(f"report: {destination}")
-    except EdgepackError as error:
-        progress.say(f"error: {error}")
-        code = error.exit_code
+    code = _written({destination: text}, progress) or report_exit_code(found)
     return Output(text=text if look.style == "json" else look.show(found, report_page(found)), exit_code=code)
 
 
@@ -158,11 +154,11 @@ def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
         atomic.check_destination(file)
     bench = measure.Bench(plans=TURNS)
     first, second = measure.run_in_turn(sources, settings, only=request.artifacts, progress=progress, bench=bench)
-    for file, found in zip(files, (first, second), strict=False):
-        atomic.write(file, codec.write_json(found))
+    texts = {file: codec.write_json(found) for file, found in zip(files, (first, second), strict=False)}
+    failed = _written(texts, progress)
     judged = compare.compare(first, second, request.stated.limits, request.stated.margins)
     code = INTERRUPTED if not first.complete else LIMIT_MISSED if judged.violated else 0
-    return Output(text=look.show(judged, comparison_page(judged)), exit_code=code)
+    return Output(text=look.show(judged, comparison_page(judged)), exit_code=failed or code)
 
 
 def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Output:
@@ -171,8 +167,32 @@ def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Outpu
     settings = Settings(threads=request.threads or topology.default_threads())
     with measure.one_course(bundle, request.artifact, settings, progress) as course:
         found = selftest.selftest(course, facts, request.pairs, instruments(), progress)
-    progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
-    return Output(text=look.show(found, selftest_page(found)))
+    code = 0
+    try:
+        progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
+    except EdgepackError as error:
+        progress.say(f"error: {error}")
+        code = error.exit_code
+    return Output(text=look.show(found, selftest_page(found)), exit_code=code)
+
+
+def _keep(destination: Path, so_far: Report) -> None:
+    """Write what there is so far. What the disk refuses now is told at the end, when there is more to lose."""
+    with contextlib.suppress(EdgepackError):
+        atomic.write(destination, codec.write_json(so_far))
+
+
+def _written(texts: Mapping[Path, str], progress: Progress) -> int:
+    """Write reports, and return 0, or the exit code where the disk refuses one: what was measured is shown then too."""
+    code = 0
+    for file, text in texts.items():
+        try:
+            atomic.write(file, text)
+            progress.say(f"report: {file}")
+        except EdgepackError as error:
+            progress.say(f"error: {error}")
+            code = error.exit_code
+    return code
 
 
 def _settings(request: Request) -> Settings:

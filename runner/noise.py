@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner import atomic, codec
+from runner.errors import EdgepackError
 from runner.report import DeviceFacts
 
 SCHEMA = "1.0"
+ADVICE = "XDG_STATE_HOME=… with a folder that you may write in"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,13 +31,18 @@ class NoiseFloor:
 
 
 def folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where floors are remembered."""
-    base = environment.get("XDG_STATE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state") / "edgepack"
+    """Return where floors are remembered. Raises EdgepackError for a user without a home folder."""
+    base = Path(environment.get("XDG_STATE_HOME", ""))
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".local" / "state"
+        except RuntimeError:
+            raise EdgepackError("this user has no home folder to remember a noise floor in", advice=ADVICE) from None
+    return base / "edgepack"
 
 
 def path(facts: DeviceFacts) -> Path:
-    """Return the file of a device: another CPU, board or number of CPUs is another device."""
+    """Return the file of a device: another CPU, board or number of CPUs is another device. Raises as `folder`."""
     key = codec.digest([facts.machine, facts.cpu, facts.cpus, facts.board, facts.virtual, list(facts.cuda)])
     return folder() / f"noise-floor-{key[:16]}.json"
 
@@ -44,14 +51,18 @@ def load(facts: DeviceFacts) -> float | None:
     """Return the floor of a device, or None where it was never measured, or the file is of no use."""
     try:
         found = codec.read_versioned(NoiseFloor, path(facts).read_bytes(), SCHEMA)
-    except (OSError, codec.InvalidDocumentError):
+    except (OSError, EdgepackError, codec.InvalidDocumentError):
         return None
-    return found.floor
+    return found.floor if found.floor >= 0 else None
 
 
 def store(facts: DeviceFacts, found: NoiseFloor) -> Path:
-    """Remember the floor of a device, and return the file."""
+    """Remember the floor of a device, and return the file. Raises EdgepackError where it cannot be written."""
     destination = path(facts)
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise EdgepackError(what, where=str(destination.parent), advice=ADVICE) from None
     atomic.write(destination, codec.write_json(found, indent=2))
     return destination

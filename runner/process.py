@@ -74,7 +74,7 @@ class Process:
     """The first inference, cold."""
     warmup_ns: tuple[int, ...]
     samples_ns: tuple[int, ...]
-    """With several calls to a sample, their mean; with several streams, one stream's after the other's."""
+    """With several calls to a sample, their mean; with several streams, all of them, in the order of their ends."""
     calls_per_sample: int = 1
     """More than one where a call is so short that the harness would be more than 1 % of it."""
     device_ns: tuple[int, ...] = ()

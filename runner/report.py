@@ -144,7 +144,8 @@ class Latency:
     """Median of the processes' medians."""
     interval: Interval
     p95_ns: float | None
-    """Median of the processes' 95th percentiles; None with fewer than 59 samples in each."""
+    """Median of the processes' 95th percentiles; None with fewer than 59 samples in each, or several calls
+    to a sample."""
     p99_ns: float | None = None
     """The same of the 99th, which needs 299 samples."""
     throughput_per_s: float

@@ -70,7 +70,7 @@ def selftest(
 ) -> SelfTest:
     """Measure pairs of sessions of one artifact: `pairs` without a change, and with each slow-down, in both ways.
 
-    Raises MeasurementError where too many of its processes die.
+    Raises MeasurementError where too many of its processes die, or give other answers than before.
     """
     kinds = [
         (interleaved, slowdown, count)
@@ -109,7 +109,7 @@ def remembered(found: SelfTest, facts: DeviceFacts) -> noise.NoiseFloor:
 def _pair(
     course: Course, slowdown: float, number: int, instruments: Instruments, *, interleaved: bool
 ) -> tuple[float, Word]:
-    first = replace(course, processes=[], failures=[], stopped=None)
+    first = replace(course, processes=[], failures=[], changed=None, stopped=None)
     second = replace(first, processes=[], failures=[], slowdown=slowdown)
     margin = Margins().latency
     if interleaved:
@@ -123,6 +123,8 @@ def _pair(
 
 
 def _latency(course: Course) -> Latency:
+    if course.changed:
+        raise MeasurementError(f"{course.name}: {course.changed.detail}", advice=course.changed.advice)
     found = latency(course.timings())
     if found is None or len(found.processes) < LEAST_PROCESSES:
         raise MeasurementError(f"{course.name}: too many worker processes died: {'; '.join(course.failures)}")

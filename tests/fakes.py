@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.measure.cooling import Gate
 from runner.measure.workers import Answered, Timed, ignore_window
 from runner.operators import OperatorTime
-from runner.process import Process
+from runner.process import Counters, Process
 from runner.progress import Advance
 from runner.worker.order import Job, Timing
 from runner.worker.samples import rotation
@@ -21,7 +22,7 @@ class Script:
 
     logits: NDArray[np.float32]
     medians_ns: Sequence[int] = (1_000_000,)
-    """Of one process after the other, and again from the start."""
+    """Of one process after the other, and again from the start; an injected slow-down makes them longer."""
     refuses: BaseException | None = None
     """Raised instead of answers."""
     dies: Mapping[int, BaseException] = field(default_factory=dict)
@@ -61,12 +62,13 @@ class FakeWorkers:
             raise script.dies[number]
         window(True)
         window(False)
+        median_ns = script.medians_ns[number % len(script.medians_ns)]
         batches = rotation(job, timing.seed)
         said = script.logits if script.timed_logits is None else script.timed_logits
         return Timed(
             provider="FakeProvider",
             version="1.0",
-            process=fake_process(script.medians_ns[number % len(script.medians_ns)], script.samples),
+            process=fake_process(round(median_ns * (1 + timing.slowdown)), script.samples),
             batches=tuple(batches),
             logits=np.stack([said[index * job.batch : (index + 1) * job.batch] for index in batches]),
         )
@@ -92,6 +94,37 @@ def fake_process(median_ns: int, samples: int = 101) -> Process:
         loaded_bytes=60_000_000,
         peak_bytes=70_000_000,
     )
+
+
+def counters(
+    *,
+    monotonic_ns: int = 0,
+    temperature_c: float | None = None,
+    throttled_now: int | None = None,
+    throttled_since_boot: int | None = None,
+    heat_throttles: int | None = None,
+    nr_throttled: int | None = None,
+    steal_ticks: int | None = None,
+    total_ticks: int | None = None,
+) -> Counters:
+    """Return what a machine says of itself that has only the sensors that are named."""
+    return Counters(
+        monotonic_ns=monotonic_ns,
+        load_average=None,
+        temperature_c=temperature_c,
+        frequency_mhz=None,
+        throttled_now=throttled_now,
+        throttled_since_boot=throttled_since_boot,
+        heat_throttles=heat_throttles,
+        nr_throttled=nr_throttled,
+        steal_ticks=steal_ticks,
+        total_ticks=total_ticks,
+    )
+
+
+def calm() -> Gate:
+    """Return a gate at which nobody waits."""
+    return Gate(read=counters, start=counters())
 
 
 def about_zero(count: int) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from runner.bundle import Bundle
-from runner.errors import MeasurementError
+from runner.bundle import INPUTS, LABELS, Bundle
+from runner.errors import BundleError
 from runner.measure import session as sessions
 from runner.measure.rounds import Course, instruments, time_in_rounds
 from runner.measure.session import Bench, Host, Session
@@ -48,7 +48,11 @@ def run_in_turn(
     progress: Progress = Silent(),  # noqa: B008 - has no state
     bench: Bench = Bench(),  # noqa: B008 - as above
 ) -> tuple[Report, Report]:
-    """Measure two bundles in one session: in every round a process of each artifact of both. Raises as `run` does."""
+    """Measure two bundles in one session: in every round a process of each artifact of both.
+
+    Raises as `run` does, and BundleError where the two are not of the same evaluation samples.
+    """
+    _check_samples(*sources)
     common = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="edgepack-") as one, tempfile.TemporaryDirectory(prefix="edgepack-") as two:
         first, second = (
@@ -69,20 +73,29 @@ def run_in_turn(
 
 @contextmanager
 def one_course(source: Bundle, name: str | None, settings: Settings, progress: Progress) -> Iterator[Course]:
-    """Answer one artifact, by default the one that was fastest on the host, and yield it ready to be timed.
+    """Answer one artifact, by default of those that run here the one that was fastest on the host, and yield it.
 
     Raises UsageError, BundleError, RuntimeUnavailable, and MeasurementError where its answers are void.
     """
     host = source.host_report()
-    chosen = name or (host.fastest if host and host.fastest else source.manifest.artifacts[0].name)
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
-        session = sessions.begin(source, settings, only=[chosen], progress=progress, bench=Bench(), folder=Path(folder))
-        sessions.answer_all(session, lambda: None)
-        if not session.courses:
-            (trial,) = session.trials
-            what = "; ".join(reason.detail for reason in trial.reasons) or "it cannot be timed"
-            raise MeasurementError(f"{chosen}: {what}", advice="--artifact with another one")
-        yield session.courses[0]
+        only = [name] if name else []
+        session = sessions.begin(source, settings, only=only, progress=progress, bench=Bench(), folder=Path(folder))
+        yield sessions.first_course(session, host.fastest if host else None)
+
+
+def _check_samples(first: Bundle, second: Bundle) -> None:
+    """Refuse, before long work, two bundles whose reports could not be compared after it."""
+    ours, theirs = (
+        {entry.path: entry.sha256 for entry in source.manifest.entries if entry.path in {INPUTS, LABELS}}
+        for source in (first, second)
+    )
+    if ours != theirs:
+        raise BundleError(
+            f"was packed with other evaluation samples than {first.path}: nothing could be compared",
+            where=str(second.path),
+            advice="pack both with the same data",
+        )
 
 
 def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:

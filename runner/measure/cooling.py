@@ -24,9 +24,13 @@ class Gate:
 
     def wait(self) -> float:
         """Return for how many seconds it was waited; none where nothing tells the temperature."""
+        if not self._is_hot():
+            return 0.0
         began = self.clock()
-        while self._is_hot() and self.clock() - began < MOST_S:
+        while self.clock() - began < MOST_S:
             self.sleep(STEP_S)
+            if not self._is_hot():
+                break
         return round(self.clock() - began, 3)
 
     def _is_hot(self) -> bool:

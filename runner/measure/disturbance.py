@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from runner.device.window import Window, delta
 from runner.process import Process
@@ -22,8 +24,10 @@ class Kind:
     figure: Callable[[Process], float | None]
     """What tells it, of one process; nothing and zero are: it did not happen."""
     told: Callable[[float], str]
-    """The largest figure in words."""
+    """The worst figure in words."""
     advice: str
+    worst: Callable[[Sequence[float]], float] = max
+    """Of several processes' figures."""
 
 
 def _of_machine(read: Callable[[Window], float | None]) -> Callable[[Process], float | None]:
@@ -32,6 +36,10 @@ def _of_machine(read: Callable[[Window], float | None]) -> Callable[[Process], f
         return read(delta(seen[0], seen[-1], seen[1:-1])) if len(seen) > 1 else None
 
     return figure
+
+
+def _all_bits(figures: Sequence[float]) -> float:
+    return reduce(or_, map(int, figures))
 
 
 def _bits(bits: float) -> str:
@@ -45,6 +53,7 @@ KINDS = (
         figure=_of_machine(lambda window: window.throttled),
         told=lambda bits: f"the board slowed itself down while it was timed ({_bits(bits)})",
         advice="a better cooler or power supply",
+        worst=_all_bits,
     ),
     Kind(
         code="heat",
@@ -89,10 +98,11 @@ def disturbances(processes: Sequence[Process]) -> Iterator[Reason]:
     for kind in KINDS:
         found = [figure for process in processes if (figure := kind.figure(process))]
         if found:
+            worst = kind.worst(found)
             yield Reason(
                 code=kind.code,
                 level=kind.level,
-                detail=f"{kind.told(max(found))}, in {len(found)} of {len(processes)} processes",
-                evidence={"processes": float(len(found)), "most": float(max(found))},
+                detail=f"{kind.told(worst)}, in {len(found)} of {len(processes)} processes",
+                evidence={"processes": float(len(found)), "most": float(worst)},
                 advice=kind.advice,
             )

@@ -116,8 +116,8 @@ def _medians(processes: Sequence[Process]) -> list[float]:
 
 
 def _percentile(processes: Sequence[Process], q: float) -> float | None:
-    """Return the median of the processes' percentiles, or None where one of them has too few samples."""
-    found = [percentile(process.samples_ns, q) for process in processes]
+    """Return the median of the processes' percentiles, or None where one of them has too few samples, or only means."""
+    found = [percentile(process.samples_ns, q) if process.calls_per_sample == 1 else None for process in processes]
     supported = [each for each in found if each is not None]
     return median(supported) if len(supported) == len(found) else None
 
@@ -145,7 +145,8 @@ def peak_bytes(processes: Sequence[Process]) -> int | None:
 
 def reasons(timings: Timings) -> tuple[Reason, ...]:
     """Return what is to be said of the processes' figures."""
-    return (*_too_few(timings), *_scatter(timings.processes), *_unsteady(timings.processes))
+    processes = timings.processes
+    return (*_too_few(timings), *_short(processes), *_scatter(processes), *_unsteady(processes))
 
 
 def _too_few(timings: Timings) -> Iterator[Reason]:
@@ -162,6 +163,15 @@ def _too_few(timings: Timings) -> Iterator[Reason]:
     if least < LEAST_SAMPLES:
         detail = f"a process had time for {least} inferences only, not for {LEAST_SAMPLES}"
         yield Reason(code="few-samples", level="caveat", detail=detail, evidence={"samples": float(least)})
+
+
+def _short(processes: Sequence[Process]) -> Iterator[Reason]:
+    most = max((process.calls_per_sample for process in processes), default=1)
+    if most > 1:
+        detail = f"a call is so short that up to {most} were timed together, and no percentile of single calls is known"
+        yield Reason(
+            code="short-calls", level="note", detail=detail, evidence={"calls": float(most)}, advice="a larger --batch"
+        )
 
 
 def _scatter(processes: Sequence[Process]) -> Iterator[Reason]:

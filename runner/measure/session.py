@@ -121,6 +121,21 @@ def answer_all(session: Session, keep: Callable[[], None]) -> None:
         raise _nothing_runs(session.trials)
 
 
+def first_course(session: Session, preferred: str | None) -> Course:
+    """Answer one artifact after the other, the preferred one first, until one can be timed, and return that.
+
+    Raises RuntimeUnavailable where none runs here, and MeasurementError where none answers well.
+    """
+    for trial in sorted(session.trials, key=lambda trial: trial.artifact.name != preferred):
+        answer(session, trial)
+        if trial.courses:
+            return trial.courses[0]
+    if all(trial.unavailable for trial in session.trials):
+        raise _nothing_runs(session.trials)
+    what = "; ".join(f"{trial.artifact.name}: {reason.detail}" for trial in session.trials for reason in trial.reasons)
+    raise MeasurementError(f"nothing can be timed: {what}", advice="pack the bundle again")
+
+
 def measure_energy(session: Session) -> None:
     """Measure the energy of every artifact that was timed, where the machine has a meter."""
     found = session.bench.meters()

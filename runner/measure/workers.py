@@ -32,12 +32,15 @@ MOST_PADDING = 4096
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 READ_BYTES = 1 << 16
 
+SMALLER = "fewer --threads, or a smaller model"
 DEATHS = {
-    signal.SIGKILL: "the system most likely ran out of memory: fewer --threads, or a smaller model",
+    signal.SIGKILL: f"the system most likely ran out of memory: {SMALLER}",
     signal.SIGILL: "this build of the runtime uses instructions that the CPU does not have: install an older one",
     signal.SIGSEGV: "another version of the runtime",
     signal.SIGBUS: "see that the disk is not full and the bundle is still in its place",
 }
+NO_MEMORY = ("MemoryError", "bad_alloc", "can't allocate memory")
+"""What Python, C++ and torch say where they get none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,4 +262,6 @@ def _death(status: int, stderr: IO[bytes]) -> MeasurementError:
         return MeasurementError(f"the worker was ended by {name}", advice=DEATHS.get(signal.Signals(-status), ""))
     stderr.seek(0)
     lines = stderr.read().decode(errors="replace").strip().splitlines()
-    return MeasurementError(f"the worker ended with status {status}: {lines[-1] if lines else 'it left no word'}")
+    last = lines[-1] if lines else "it left no word"
+    advice = SMALLER if any(word in last for word in NO_MEMORY) else ""
+    return MeasurementError(f"the worker ended with status {status}: {last}", advice=advice)

@@ -185,9 +185,10 @@ def _legend(comparison: Comparison) -> str:
 
 
 def _margin_source(comparison: Comparison) -> str:
-    side = max((comparison.host, comparison.device), key=lambda it: it.noise_floor)
-    if side.noise_floor <= comparison.margins.latency:
+    # Where the two took turns no floor counts, however high it is.
+    if comparison.margin == comparison.margins.latency:
         return "the margin"
+    side = max((comparison.host, comparison.device), key=lambda it: it.noise_floor)
     return "the noise floor measured there" if side.floor_measured else "the noise floor that such machines may have"
 
 

@@ -130,11 +130,16 @@ def _words(ran: Sequence[ArtifactReport]) -> Iterator[str]:
         )
     if any(process.calls_per_sample > 1 for process in processes):
         words.append("calls each: timed together, for one is too short for the clock.")
-    # Reports of schema 1.1 have no p99, whatever their samples.
-    if any(latency.p99_ns is None and latency.threads is not None for latency in timed):
+    if any(_lacks_p99(latency) for latency in timed):
         words.append(f"p99 needs {LEAST_P99} samples in each process.")
     if words:
         yield " ".join(words)
+
+
+def _lacks_p99(latency: Latency) -> bool:
+    """Say whether more samples would give a p99: schema 1.1 had none, and nothing is known of calls timed together."""
+    alone = all(process.calls_per_sample == 1 for process in latency.processes)
+    return latency.p99_ns is None and latency.threads is not None and alone
 
 
 def _samples(processes: Sequence[Process]) -> str:

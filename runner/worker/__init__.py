@@ -62,6 +62,9 @@ def answer(order: Order, stdout: TextIO) -> Mapping[str, object]:
         if not done:
             # One array for all: the runtime's own, one for each call, would take a kilobyte each.
             answered = np.empty((job.inputs.shape[0], *logits.shape[1:]), np.float32)
+        # Rows that are missing would be made up from others, without a word.
+        if logits.shape != (len(batch), *answered.shape[1:]):
+            raise ValueError(f"{len(batch)} samples, and logits of the shape {logits.shape}")
         answered[done : done + len(batch)] = logits
         done += len(batch)
         if (now := time.perf_counter_ns()) - reported_ns > PROGRESS_NS:

@@ -10,7 +10,6 @@ import pytest
 
 from runner import codec, report
 from runner.errors import ReportError
-from runner.measure import latency
 from runner.measure.latency import Timings
 from runner.packing import Packing
 from runner.report import SCHEMA, Latency, Reason, Report, Scenario, Settings
@@ -72,9 +71,7 @@ def latency_of_1_1() -> Latency:
     """Return a latency with what schema 1.1 knew of it."""
     short = replace(reports.process(60_000), samples_ns=(61_000, 60_000, 59_000), warmup_ns=(120_000,))
     timings = Timings(scenario=Scenario(threads=2), processes=(short, short), failures=("killed by signal 9",))
-    found = latency.latency(timings)
-    assert found is not None
-    return replace(found, threads=None, steadiness=None)
+    return replace(reports.summary(timings), threads=None, steadiness=None)
 
 
 def test_the_golden_report_of_schema_1_1_stays_readable() -> None:

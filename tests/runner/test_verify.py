@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from runner import verify
+from runner import report, verify
 from runner.interval import Interval
 from runner.process import Process, Usage
 from runner.report import Accuracy, ArtifactReport, Latency, Report
 from tests import reports
+
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def changed(change: Callable[[ArtifactReport], ArtifactReport]) -> Report:
@@ -56,6 +59,21 @@ def interval(low: float) -> Interval:
 def test_figures_that_follow_from_the_record_are_not_complained_of() -> None:
     for whole in (reports.host(), reports.board(), reports.complete()):
         assert verify.contradictions(whole) == ()
+
+
+@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2"])
+def test_a_golden_report_of_every_schema_follows_from_its_record(schema: str) -> None:
+    assert verify.contradictions(report.load(GOLDEN / f"report-{schema}.json")) == ()
+
+
+def test_a_figure_that_was_made_up_in_an_old_report_is_named() -> None:
+    whole = report.load(GOLDEN / "report-1.1.json")
+    ran = whole.artifacts[0]
+    assert ran.latency is not None
+    forged = replace(ran, latency=replace(ran.latency, median_ns=1.0))
+    assert verify.contradictions(replace(whole, artifacts=(forged, *whole.artifacts[1:]))) == (
+        "int8.torchscript: latency.median_ns: reported 1, the record gives 60000",
+    )
 
 
 @pytest.mark.parametrize(

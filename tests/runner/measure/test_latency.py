@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from runner.measure.latency import PLANS, Timings, changed_answers, latency, peak_bytes, reasons
@@ -28,6 +30,22 @@ def test_one_process_with_too_few_samples_takes_the_95th_percentile_away() -> No
     found = latency(timings(fake_process(1000), fake_process(1000, samples=57)))
     assert found is not None
     assert found.p95_ns is None
+
+
+def test_calls_that_were_timed_together_have_no_percentiles_and_that_is_said() -> None:
+    together = replace(fake_process(1000, samples=999), calls_per_sample=20)
+    whole = latency(timings(*[fake_process(1000, samples=999)] * 5))
+    mixed = timings(*[fake_process(1000, samples=999)] * 4, together)
+    found = latency(mixed)
+    assert whole is not None
+    assert found is not None
+    assert (whole.p95_ns, whole.p99_ns, whole.median_ns) == (1449.1, 1489.02, 1000.0)
+    assert (found.p95_ns, found.p99_ns, found.median_ns) == (None, None, 1000.0)
+    (reason,) = reasons(mixed)
+    assert (reason.code, reason.level, reason.evidence) == ("short-calls", "note", {"calls": 20})
+    assert reason.detail == (
+        "a call is so short that up to 20 were timed together, and no percentile of single calls is known"
+    )
 
 
 def test_no_process_gives_no_latency_and_says_why() -> None:

@@ -114,6 +114,14 @@ def test_calls_that_were_timed_together_and_an_accelerators_own_time_are_shown_w
     assert "calls each: timed together, for one is too short for the clock." in " ".join(shown(part).split())
 
 
+def test_more_samples_are_not_asked_for_where_calls_were_timed_together() -> None:
+    assert INT8.latency is not None
+    together = tuple(replace(process, calls_per_sample=3) for process in INT8.latency.processes)
+    text = shown(timed(INT8, replace(INT8.latency, processes=together, p95_ns=None, p99_ns=None)))
+    assert "p95" not in text
+    assert "p99" not in text
+
+
 def test_the_other_scenarios_stand_beside_the_first() -> None:
     found = replace(
         INT8,

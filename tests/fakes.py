@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.device.monitor import Monitor
 from runner.measure.cooling import Gate
-from runner.measure.workers import Answered, Timed, ignore_window
+from runner.measure.rounds import Instruments
+from runner.measure.workers import Answered, Timed, Workers, ignore_window
 from runner.operators import OperatorTime
 from runner.process import Counters, Process
 from runner.progress import Advance
@@ -125,6 +128,11 @@ def counters(
 def calm() -> Gate:
     """Return a gate at which nobody waits."""
     return Gate(read=counters, start=counters())
+
+
+def quiet(workers: Workers) -> Instruments:
+    """Return instruments of a machine that tells nothing of itself."""
+    return Instruments(workers=workers, watch=lambda: Monitor(root=Path("nowhere")), gate=calm())
 
 
 def about_zero(count: int) -> tuple[int, ...]:

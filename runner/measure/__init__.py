@@ -9,7 +9,7 @@ from pathlib import Path
 from runner.bundle import INPUTS, LABELS, Bundle
 from runner.errors import BundleError
 from runner.measure import session as sessions
-from runner.measure.rounds import Course, instruments, time_in_rounds
+from runner.measure.rounds import Course, time_in_rounds
 from runner.measure.session import Bench, Host, Session
 from runner.progress import Progress, Silent
 from runner.report import Report, Settings
@@ -108,7 +108,7 @@ def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
             courses += session.courses
         plan, bench = first.bench.plans[first.settings.effort], first.bench
         with first.progress.task("timing", plan.processes * len(courses)) as advance:
-            time_in_rounds(courses, plan, first.settings.seed, instruments(bench.workers), advance, keep)
+            time_in_rounds(courses, plan, first.settings.seed, bench.instruments(bench.workers), advance, keep)
         for session in together:
             sessions.measure_energy(session)
             sessions.profile_operators(session)

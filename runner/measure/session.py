@@ -19,7 +19,7 @@ from runner.measure.answers import Answers, Evaluation, Subject, answers, load_e
 from runner.measure.energy import energy
 from runner.measure.latency import PLANS, Plan
 from runner.measure.operators import operator_times
-from runner.measure.rounds import Course
+from runner.measure.rounds import Course, Instruments, instruments
 from runner.measure.trial import Trial, fastest
 from runner.measure.workers import WORKERS, Workers
 from runner.packing import Packing
@@ -45,6 +45,8 @@ class Bench:
     state: Callable[[], DeviceState] = device.state
     plans: Mapping[Effort, Plan] = field(default_factory=lambda: PLANS)
     save: Callable[[Report], None] = lambda _: None
+    instruments: Callable[[Workers], Instruments] = instruments
+    """What looks at the machine while the workers run."""
     meters: Callable[[], Sequence[Meter]] = meters
     """Of energy."""
     floor: Callable[[DeviceFacts], float | None] = noise.load

@@ -10,7 +10,7 @@ from runner.bundle import FP32_REFERENCE, Bundle
 from runner.manifest import Artifact
 from runner.measure import Bench
 from tests import bundles, reports
-from tests.fakes import FakeWorkers, Script
+from tests.fakes import FakeWorkers, Script, quiet
 
 SAMPLES, CLASSES = 40, 3
 LABELS = np.arange(SAMPLES) % CLASSES
@@ -43,4 +43,11 @@ def workers(medians_ns: Mapping[str, tuple[int, ...]]) -> FakeWorkers:
 
 def bench(fake: FakeWorkers, *, floor: float | None = None) -> Bench:
     """Return a bench in a room where nothing else happens."""
-    return Bench(workers=fake, facts=reports.device, state=reports.state, meters=lambda: (), floor=lambda _: floor)
+    return Bench(
+        workers=fake,
+        facts=reports.device,
+        state=reports.state,
+        instruments=quiet,
+        meters=lambda: (),
+        floor=lambda _: floor,
+    )

@@ -18,7 +18,7 @@ from runner.packing import Packing
 from runner.report import DeviceFacts, DeviceState, Report, Runtime, RuntimeFacts, Settings, read
 from runner.worker.order import ArrayLocation
 from tests import bundles, networks, reports
-from tests.fakes import FakeWorkers, RecordingProgress, Script
+from tests.fakes import FakeWorkers, RecordingProgress, Script, quiet
 
 SAMPLES, CLASSES = 200, 3
 LABELS = np.arange(SAMPLES) % CLASSES
@@ -42,7 +42,7 @@ def _facts(*, machine: str = "x86_64", cuda: tuple[str, ...] = (), torch: bool =
 
 
 def _bench(workers: FakeWorkers, facts: DeviceFacts | None = None) -> Bench:
-    return Bench(workers=workers, facts=lambda: facts or _facts(), state=reports.state)
+    return Bench(workers=workers, facts=lambda: facts or _facts(), state=reports.state, instruments=quiet)
 
 
 def _bundle(
@@ -375,7 +375,7 @@ def test_a_board_that_is_throttled_before_or_after_voids_the_run(
         return replace(reports.state(), throttled=next(states))
 
     workers = FakeWorkers({"fp32.onnx": Script(logits=_logits())})
-    report = run(_bundle(tmp_path, FP32), SETTINGS, bench=Bench(workers=workers, facts=_facts, state=state))
+    report = run(_bundle(tmp_path, FP32), SETTINGS, bench=replace(_bench(workers), state=state))
     assert [reason.code for reason in report.reasons if reason.level == "invalid"] == codes
 
 

@@ -11,7 +11,7 @@ from runner.measure import Bench, run
 from runner.operators import OperatorTime
 from runner.report import Reason, Report, Settings
 from tests import bundles, reports
-from tests.fakes import FakeWorkers, RecordingProgress, Script
+from tests.fakes import FakeWorkers, RecordingProgress, Script, quiet
 
 LABELS = np.arange(30) % 3
 LOGITS = np.asarray(np.eye(3)[LABELS] * 4, np.float32)
@@ -33,7 +33,7 @@ def _run(
         }
     )
     progress = RecordingProgress()
-    bench = Bench(workers=workers, facts=reports.device, state=reports.state, meters=tuple)
+    bench = Bench(workers=workers, facts=reports.device, state=reports.state, instruments=quiet, meters=tuple)
     return run(bundle, settings, bench=bench, progress=progress), workers, progress
 
 

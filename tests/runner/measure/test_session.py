@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import codec, measure, verify
+from runner import codec, verify
 from runner.compare import compare
 from runner.compare.comparison import Limits
 from runner.device.monitor import Monitor
@@ -181,17 +181,15 @@ class Overheating:
         return self.workers.profile(job, seed)
 
 
-def test_a_throttle_bit_in_mid_run_voids_the_report_and_compare_withholds_its_times(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_throttle_bit_in_mid_run_voids_the_report_and_compare_withholds_its_times(tmp_path: Path) -> None:
     source, root, fake = bundle(tmp_path / "net.edgepack"), board(tmp_path / "board", "0\n"), workers(MEDIANS)
     cool = run(source, SETTINGS, bench=bench(workers(MEDIANS)))
-    monkeypatch.setattr(
-        measure,
-        "instruments",
-        lambda found: Instruments(workers=found, watch=lambda: Monitor(root=root), gate=calm()),
+    watched = replace(
+        bench(fake),
+        workers=Overheating(workers=fake, root=root, process=5),
+        instruments=lambda found: Instruments(workers=found, watch=lambda: Monitor(root=root), gate=calm()),
     )
-    hot = run(source, SETTINGS, bench=replace(bench(fake), workers=Overheating(workers=fake, root=root, process=5)))
+    hot = run(source, SETTINGS, bench=watched)
     victim = fake.timed[5][0].file.name
     (other,) = {"fp32.onnx", "int8.onnx"} - {victim}
     assert (cool.status, hot.status, hot.fastest) == ("valid", "invalid", other)

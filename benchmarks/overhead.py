@@ -20,7 +20,8 @@ from runner import stats
 from runner.manifest import Preprocess
 from runner.measure.workers import WORKERS
 from runner.runtimes import Options
-from runner.worker import ArrayLocation, Job, Timing, rotation
+from runner.worker.order import ArrayLocation, Job, Timing
+from runner.worker.samples import rotation
 from tests.networks import write_onnx
 
 SHAPE = (1, 28, 28)

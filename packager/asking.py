@@ -21,7 +21,7 @@ def ask(subject: Subject, questions: Questions, settings: Settings, progress: Pr
     name = subject.artifact.name
     with progress.task(f"{name}: answers", len(questions.labels)) as advance:
         try:
-            return answers(subject, questions.locate(), questions.preprocess, settings, advance)
+            return answers(subject, questions.locate(), questions.preprocess, settings.scenario, advance)
         except (MeasurementError, RuntimeUnavailable) as error:
             advice = error.advice or "a target without this artifact"
             raise StepError(f"{name} cannot be run: {error.what}", advice=advice) from error

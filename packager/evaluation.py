@@ -12,7 +12,7 @@ from packager.data import Samples
 from packager.network import Network
 from packager.onnx_model import OnnxModel
 from runner.manifest import Preprocess
-from runner.worker import ArrayLocation
+from runner.worker.order import ArrayLocation
 
 CHUNK = 256
 

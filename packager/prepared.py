@@ -9,7 +9,7 @@ from packager.evaluation import Questions, logits, questions
 from packager.journal import Journal
 from packager.network import Network, Workbench
 from packager.origin import Origin
-from runner import device
+from runner.device import topology
 from runner.packing import Epoch, NetworkFacts, StepRecord
 from runner.report import Settings
 
@@ -66,7 +66,7 @@ def prepare(start: Origin, folder: Path) -> Prepared:
         networks=_facts(found, bench),
         epochs=_epochs(trained, found),
         settings=Settings(
-            effort=plan.measure.effort, threads=plan.measure.threads or device.facts().cpus, seed=plan.seed
+            effort=plan.measure.effort, threads=plan.measure.threads or topology.default_threads(), seed=plan.seed
         ),
         shared=tuple(journal.records),
     )

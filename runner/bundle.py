@@ -31,7 +31,7 @@ from runner import archive, codec, report
 from runner.archive import Member
 from runner.errors import BundleError
 from runner.manifest import SCHEMA, Entry, Manifest
-from runner.worker import ArrayLocation
+from runner.worker.order import ArrayLocation
 
 MANIFEST = "manifest.json"
 HOST_REPORT = "host-report.json"

@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner import __version__, edge
+from runner.cli_types import Counts, Duration, Percentage
 from runner.errors import UsageError, nearest
 from runner.terminal import Terminal
 
@@ -20,26 +20,6 @@ if TYPE_CHECKING:
 EFFORTS = ("quick", "standard", "rigorous")
 MEASURE = "run"
 """The command that a BUNDLE as first argument stands for."""
-
-
-class Percentage(click.ParamType[float]):
-    """A share such as `5%` or `0.05`, as a fraction."""
-
-    name = "PERCENT"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the fraction; a bare number of 1 or more is refused, for it may be meant either way."""
-        text = str(value).strip()
-        try:
-            number = Decimal(text.removesuffix("%").strip())
-        except InvalidOperation:
-            self.fail(f"{text!r} is no percentage: write 5% or 0.05", param, ctx)
-        if not number.is_finite() or number < 0:
-            self.fail(f"{text!r} is no limit: write 5% or 0.05", param, ctx)
-        if not text.endswith("%") and number >= 1:
-            self.fail(f"{text!r} may be meant either way: write {text}% or a fraction below 1", param, ctx)
-        # Decimal, for 0.3 / 100 in binary need not be the number nearest to 0.003, and limits are held with equality.
-        return float(number / 100 if text.endswith("%") else number)
 
 
 class DefaultGroup(click.Group):
@@ -67,6 +47,28 @@ class DefaultGroup(click.Group):
         self.format_commands(ctx, formatter)
 
 
+def stated_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which two sides are judged, and how that is shown."""
+    for option in reversed(
+        (
+            click.option("--max-slowdown", type=Percentage(), help="How much longer a call may take, as in 5%."),
+            click.option("--max-latency", type=Duration(), help="How long a call may take on the device, as in 5ms."),
+            click.option("--max-accuracy-drop", type=Percentage(), help="How far top-1 may be below, as in 0.5%."),
+            click.option(
+                "--margin", type=Percentage(), default="2%", show_default=True, help="What latencies may differ by."
+            ),
+            click.option(
+                "--accuracy-margin", type=Percentage(), default="1%", show_default=True, help="What top-1 may lose."
+            ),
+            click.option("--strict", is_flag=True, help="Count a limit that cannot be decided as missed."),
+            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+            click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(cls=DefaultGroup, no_args_is_help=True)
 @click.version_option(__version__, prog_name="bench-runner")
 def bench_runner() -> None:
@@ -80,10 +82,12 @@ def bench_runner() -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The report.  [default: NAME.report.json]")
 @click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
-@click.option("--threads", type=click.IntRange(min=1, max=1024), help="Threads of the runtime.  [default: usable CPUs]")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Samples in each call.")
+@click.option("--threads", type=Counts(1024), default=(), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--batch", "batches", type=Counts(1 << 20), default="1", show_default=True, help="Samples in each call.")
+@click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
 @click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
+@click.option("--profile-ops", is_flag=True, help="Take the time of each operator too, after all the others.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")
 @click.pass_context
 def measure(  # noqa: PLR0913 - one parameter per option
@@ -92,13 +96,18 @@ def measure(  # noqa: PLR0913 - one parameter per option
     bundle: Path,
     output: Path | None,
     artifacts: tuple[str, ...],
-    threads: int | None,
-    batch: int,
+    threads: tuple[int, ...],
+    batches: tuple[int, ...],
+    streams: tuple[int, ...],
     effort: "Effort",
     seed: int,
+    profile_ops: bool,
     as_json: bool,
 ) -> None:
-    """Measure the artifacts of BUNDLE on this machine."""
+    """Measure the artifacts of BUNDLE on this machine.
+
+    Several counts, as in --batch 1,8,32, are a scenario each; the answers are taken in the first.
+    """
     from runner import commands  # noqa: PLC0415 - heavy
 
     request = commands.Request(
@@ -106,9 +115,11 @@ def measure(  # noqa: PLR0913 - one parameter per option
         output=output,
         artifacts=artifacts,
         threads=threads,
-        batch=batch,
+        batches=batches,
+        streams=streams,
         effort=effort,
         seed=seed,
+        profile_ops=profile_ops,
     )
     _finish(ctx, commands.measure_bundle(request, _look(as_json=as_json), Terminal(sys.stderr)))
 
@@ -126,34 +137,93 @@ def verify(ctx: click.Context, *, path: Path) -> None:
 @bench_runner.command(short_help="Compare two reports of one bundle.")
 @click.argument("host", type=click.Path(path_type=Path))
 @click.argument("device", type=click.Path(path_type=Path))
-@click.option("--max-slowdown", type=Percentage(), help="How much longer a call may take than on the host, as in 5%.")
-@click.option("--max-accuracy-drop", type=Percentage(), help="How far top-1 may be below the host's, as in 0.5%.")
-@click.option("--strict", is_flag=True, help="Count a limit that cannot be decided as missed.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@stated_options
 @click.pass_context
-def compare(  # noqa: PLR0913 - one parameter per option
+def compare(
     ctx: click.Context,
+    /,
     *,
     host: Path,
     device: Path,
-    max_slowdown: float | None,
-    max_accuracy_drop: float | None,
-    strict: bool,
-    as_json: bool,
-    as_markdown: bool,
+    **stated: Any,  # noqa: ANN401 - one keyword per option that says what is wanted
 ) -> None:
     """Compare the report of a DEVICE with that of the HOST; a bundle stands for the host report in it.
 
+    What differs by less than --margin and --accuracy-margin is called equivalent and not inferior.
     Exits 1 where a stated limit is missed.
     """
-    if as_json and as_markdown:
-        raise UsageError("--json and --markdown exclude each other")
     from runner import commands  # noqa: PLC0415 - heavy
-    from runner.compare.comparison import Limits  # noqa: PLC0415 - heavy
 
-    limits = Limits(max_slowdown=max_slowdown, max_accuracy_drop=max_accuracy_drop, strict=strict)
-    _finish(ctx, commands.compare_reports(host, device, limits, _look(as_json=as_json, as_markdown=as_markdown)))
+    wanted = commands.Stated(**stated)
+    look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
+    _finish(ctx, commands.compare_reports(host, device, wanted, look))
+
+
+@bench_runner.command(short_help="Measure two bundles in turn, and compare them.")
+@click.argument("bundle_a", type=click.Path(path_type=Path))
+@click.argument("bundle_b", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder for the two reports.")
+@click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
+@stated_options
+@click.pass_context
+def ab(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    /,
+    *,
+    bundle_a: Path,
+    bundle_b: Path,
+    output: Path | None,
+    artifacts: tuple[str, ...],
+    threads: int | None,
+    effort: "Effort",
+    seed: int,
+    **stated: Any,  # noqa: ANN401 - as above
+) -> None:
+    """Measure BUNDLE_A and BUNDLE_B in turn, process by process, and compare the second with the first.
+
+    What disturbs the machine disturbs both, so that smaller differences are found than between two reports.
+    """
+    from runner import commands  # noqa: PLC0415 - heavy
+
+    wanted = commands.Stated(**stated)
+    request = commands.TurnsRequest(
+        bundles=(bundle_a, bundle_b),
+        output=output,
+        artifacts=artifacts,
+        threads=threads,
+        effort=effort,
+        seed=seed,
+        stated=wanted,
+    )
+    look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
+    _finish(ctx, commands.take_turns(request, look, Terminal(sys.stderr)))
+
+
+@bench_runner.command(short_help="Test how well this machine can be measured.")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--artifact", metavar="NAME", help="What to test with.  [default: the fastest on the host]")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: usable CPUs]")
+@click.option("--pairs", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of unchanged sessions.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def selftest(
+    ctx: click.Context, *, bundle: Path, artifact: str | None, threads: int | None, pairs: int, as_json: bool
+) -> None:
+    """Measure pairs of sessions with an artifact of BUNDLE: unchanged, and with calls made longer by 3 and 5 %.
+
+    Prints how often a difference is found where there is none and where there is one, and remembers the noise floor of
+    this machine, which later comparisons have to exceed.
+    """
+    from runner import commands  # noqa: PLC0415 - heavy
+
+    changed = max(1, pairs // 3)
+    request = commands.SelfTestRequest(
+        bundle=bundle, artifact=artifact, threads=threads, pairs=(pairs, changed, changed)
+    )
+    _finish(ctx, commands.self_test(request, _look(as_json=as_json), Terminal(sys.stderr)))
 
 
 @bench_runner.command(short_help="Show what this machine is, and what it can run.")

@@ -1,19 +1,26 @@
 """What each command of the device side does, once its options are known. Nothing here prints or exits."""
 
+import contextlib
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner import atomic, codec, compare, device, measure, report, verify
+from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
 from runner.bundle import open_bundle
-from runner.compare.comparison import Limits
+from runner.compare.comparison import Limits, Margins
+from runner.device import topology
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
+from runner.measure.latency import TURNS
+from runner.measure.rounds import instruments
 from runner.progress import Progress
 from runner.render import device_page, report_page
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
-from runner.report import Effort, Report, Settings
+from runner.render.selftest import selftest_page
+from runner.report import Effort, Report, Scenario, Settings
 
 Style = Literal["text", "markdown", "json"]
 
@@ -49,10 +56,72 @@ class Request:
     bundle: Path
     output: Path | None
     artifacts: tuple[str, ...]
-    threads: int | None
-    batch: int
+    threads: tuple[int, ...]
+    batches: tuple[int, ...]
+    streams: tuple[int, ...]
+    """Of more than one of a kind every combination is timed; the answers are taken with the first of each."""
     effort: Effort
     seed: int
+    profile_ops: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stated:
+    """By what two sides are judged: fractions, and nanoseconds."""
+
+    max_slowdown: float | None
+    max_latency: float | None
+    max_accuracy_drop: float | None
+    margin: float
+    accuracy_margin: float
+    strict: bool
+    as_json: bool
+    as_markdown: bool
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for two styles at once."""
+        if self.as_json and self.as_markdown:
+            raise UsageError("--json and --markdown exclude each other")
+
+    @property
+    def limits(self) -> Limits:
+        """What the user does not put up with."""
+        return Limits(
+            max_slowdown=self.max_slowdown,
+            max_accuracy_drop=self.max_accuracy_drop,
+            max_latency_ns=self.max_latency,
+            strict=self.strict,
+        )
+
+    @property
+    def margins(self) -> Margins:
+        """What is of no interest to the user."""
+        return Margins(latency=self.margin, accuracy=self.accuracy_margin)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnsRequest:
+    """Which two bundles are to be measured in turn, how, and what the second is held to."""
+
+    bundles: tuple[Path, Path]
+    output: Path | None
+    """A folder for the two reports."""
+    artifacts: tuple[str, ...]
+    threads: int | None
+    effort: Effort
+    seed: int
+    stated: Stated
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTestRequest:
+    """With which artifact the machine is tested, and how long."""
+
+    bundle: Path
+    artifact: str | None
+    threads: int | None
+    pairs: tuple[int, int, int]
+    """Of sessions: unchanged, made longer by 3 % and by 5 %; each as often again in turn."""
 
 
 def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
@@ -64,18 +133,81 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         raise UsageError(
             "is the bundle itself, and the report would replace it", where=str(destination), advice=atomic.ADVICE
         )
-    threads = request.threads or device.facts().cpus
-    settings = Settings(effort=request.effort, threads=threads, batch=request.batch, seed=request.seed)
-    found = measure.run(bundle, settings, only=request.artifacts, progress=progress)
+    found = measure.run(
+        bundle,
+        _settings(request),
+        only=request.artifacts,
+        progress=progress,
+        bench=measure.Bench(save=lambda so_far: _keep(destination, so_far)),
+    )
     text = codec.write_json(found)
-    code = report_exit_code(found)
+    code = _written({destination: text}, progress) or report_exit_code(found)
+    return Output(text=text if look.style == "json" else look.show(found, report_page(found)), exit_code=code)
+
+
+def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
+    """Measure two bundles in turn, write both reports, and judge the second beside the first."""
+    sources = (open_bundle(request.bundles[0]), open_bundle(request.bundles[1]))
+    settings = Settings(effort=request.effort, threads=request.threads or topology.default_threads(), seed=request.seed)
+    files = [request.output / f"{letter}.report.json" for letter in "ab"] if request.output else []
+    for file in files:
+        atomic.check_destination(file)
+    bench = measure.Bench(plans=TURNS)
+    first, second = measure.run_in_turn(sources, settings, only=request.artifacts, progress=progress, bench=bench)
+    texts = {file: codec.write_json(found) for file, found in zip(files, (first, second), strict=False)}
+    failed = _written(texts, progress)
+    judged = compare.compare(first, second, request.stated.limits, request.stated.margins)
+    code = INTERRUPTED if not first.complete else LIMIT_MISSED if judged.violated else 0
+    return Output(text=look.show(judged, comparison_page(judged)), exit_code=failed or code)
+
+
+def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Output:
+    """Test how well this machine can be measured, and remember its noise floor."""
+    bundle, facts = open_bundle(request.bundle), device.facts()
+    settings = Settings(threads=request.threads or topology.default_threads())
+    with measure.one_course(bundle, request.artifact, settings, progress) as course:
+        found = selftest.selftest(course, facts, request.pairs, instruments(), progress)
+    code = 0
     try:
-        atomic.write(destination, text)
-        progress.say(f"report: {destination}")
+        progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
     except EdgepackError as error:
         progress.say(f"error: {error}")
         code = error.exit_code
-    return Output(text=text if look.style == "json" else look.show(found, report_page(found)), exit_code=code)
+    return Output(text=look.show(found, selftest_page(found)), exit_code=code)
+
+
+def _keep(destination: Path, so_far: Report) -> None:
+    """Write what there is so far. What the disk refuses now is told at the end, when there is more to lose."""
+    with contextlib.suppress(EdgepackError):
+        atomic.write(destination, codec.write_json(so_far))
+
+
+def _written(texts: Mapping[Path, str], progress: Progress) -> int:
+    """Write reports, and return 0, or the exit code where the disk refuses one: what was measured is shown then too."""
+    code = 0
+    for file, text in texts.items():
+        try:
+            atomic.write(file, text)
+            progress.say(f"report: {file}")
+        except EdgepackError as error:
+            progress.say(f"error: {error}")
+            code = error.exit_code
+    return code
+
+
+def _settings(request: Request) -> Settings:
+    """Return how it is to be measured: the first scenario, and the others in the order in which they were asked for."""
+    kinds = (request.threads or (topology.default_threads(),), request.batches, request.streams)
+    first, *more = (Scenario(threads=each[0], batch=each[1], streams=each[2]) for each in itertools.product(*kinds))
+    return Settings(
+        effort=request.effort,
+        threads=first.threads,
+        batch=first.batch,
+        streams=first.streams,
+        more=tuple(more),
+        seed=request.seed,
+        profile_ops=request.profile_ops,
+    )
 
 
 def report_exit_code(found: Report) -> int:
@@ -100,9 +232,9 @@ def verify_document(path: Path) -> Output:
     return Output(text=f"{path}: every hash fits: {counts}, bundle {bundle.id}\n")
 
 
-def compare_reports(host: Path, device_path: Path, limits: Limits, look: Look) -> Output:
+def compare_reports(host: Path, device_path: Path, stated: Stated, look: Look) -> Output:
     """Compare two reports, or the host reports of bundles. Raises DocumentError."""
-    found = compare.compare(_read_report(host), _read_report(device_path), limits)
+    found = compare.compare(_read_report(host), _read_report(device_path), stated.limits, stated.margins)
     return Output(text=look.show(found, comparison_page(found)), exit_code=LIMIT_MISSED if found.violated else 0)
 
 

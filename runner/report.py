@@ -1,7 +1,7 @@
 """What was measured, where, under which conditions. The raw samples are the record; every summary follows from them."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -9,13 +9,17 @@ from runner import codec
 from runner.errors import ReportError
 from runner.interval import Interval
 from runner.manifest import Device, Engine, Format, Precision
+from runner.operators import OperatorTime
 from runner.packing import Packing
+from runner.process import Process
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 
 Level = Literal["note", "caveat", "invalid"]
 Status = Literal["valid", "caveats", "invalid"]
 Effort = Literal["quick", "standard", "rigorous"]
+Stopped = Literal["precision", "budget", "failures", "interrupted"]
+"""The interval is narrow enough; as many processes ran as the effort allows; too many died; Ctrl-C."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +30,15 @@ class Reason:
     """Stable, for programs: `emulated`, `no-runtime`, `few-processes` …"""
     level: Level
     detail: str
+    evidence: dict[str, float] = field(default_factory=dict)
+    """The figures that it follows from, by name."""
     advice: str = ""
+
+    @property
+    def line(self) -> str:
+        """All of it that a person reads."""
+        level = "" if self.level == "note" else f"{self.level}: "
+        return f"{level}{self.detail}" + (f"; try: {self.advice}" if self.advice else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,24 +92,39 @@ class Accuracy:
     """How many classes scored above the label, for each sample. The record."""
     losses: tuple[float, ...]
     """Cross-entropy of each sample. The record."""
+    least_cosine: float | None = None
+    """The least cosine, over the samples, of the logits and the host's own for this artifact. None: never measured."""
+    kl_nats: float | None = None
+    """Mean Kullback-Leibler divergence of the class probabilities from the host's own. None: never measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Process:
-    """What one fresh worker process measured. Times in nanoseconds, in the order in which they were taken."""
+class Scenario:
+    """How calls are made: of so many samples, by so many threads of the runtime, from so many streams at once."""
 
-    import_ns: int
-    load_ns: int
-    first_ns: int
-    """The first inference, cold."""
-    warmup_ns: tuple[int, ...]
-    samples_ns: tuple[int, ...]
-    imported_bytes: int | None
-    """Resident memory with the runtime imported."""
-    loaded_bytes: int | None
-    """Resident memory with the artifact loaded."""
-    peak_bytes: int | None
-    """The largest resident memory of the process's life (VmHWM)."""
+    threads: int
+    batch: int = 1
+    streams: int = 1
+    """Threads of one process that call at the same time, each in a session of its own."""
+
+    @property
+    def words(self) -> str:
+        """What a person calls it."""
+        counts = (("thread", self.threads), ("stream", self.streams))
+        threads, streams = (f"{count} {noun}{'s' if count > 1 else ''}" for noun, count in counts)
+        return f"{threads}, batch {self.batch}" + (f", {streams}" if self.streams > 1 else "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Steadiness:
+    """How far the samples within a process are from independent draws of one distribution."""
+
+    not_steady: int
+    """Processes whose latency drifted through the timed window."""
+    lag1: float
+    """Median of the processes' autocorrelations at lag 1."""
+    effective_n: float
+    """Median of the processes' effective numbers of samples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,19 +132,62 @@ class Latency:
     """How long one call takes, over fresh processes: the process is the unit, not the call."""
 
     batch: int
+    threads: int | None = None
+    """None in reports of schema 1.1: the run's own."""
+    streams: int = 1
     processes: tuple[Process, ...]
     failures: tuple[str, ...]
     """What became of the processes that did not finish."""
+    stopped: Stopped | None = None
+    """Why no more processes were started. None in reports of schema 1.1."""
     median_ns: float
     """Median of the processes' medians."""
     interval: Interval
     p95_ns: float | None
-    """Median of the processes' 95th percentiles; None with fewer than 59 samples in each."""
+    """Median of the processes' 95th percentiles; None with fewer than 59 samples in each, or several calls
+    to a sample."""
+    p99_ns: float | None = None
+    """The same of the 99th, which needs 299 samples."""
     throughput_per_s: float
-    """Samples a second in a closed loop: batch / median."""
+    """Samples a second in a closed loop: streams x batch / median."""
     load_ns: float
     """Median over the processes, the runtime's import left out."""
     first_ns: float
+    device_ns: float | None = None
+    """Median of the processes' medians of the accelerator's own time; None where it has no events."""
+    steadiness: Steadiness | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnergyUse:
+    """What one meter measured while an artifact was called without a break, in a pass of its own."""
+
+    meter: str
+    scope: str
+    """What was measured: a rail, a package, a board; what idles is in it."""
+    duration_ns: int
+    inferences: int
+    joules: float | None
+    reason: str = ""
+    """Why there are no joules."""
+
+    @property
+    def joules_per_inference(self) -> float | None:
+        """The mean over the window."""
+        return self.joules / self.inferences if self.joules is not None and self.inferences else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expectation:
+    """What was to be expected of an artifact's integer arithmetic on this machine, said before it was measured."""
+
+    kernel: str | None
+    """What it uses; None where an artifact has none, or a GPU does it."""
+    least_speedup: float | None
+    """How many times as fast as fp32 in the same runtime, at least and at most; None where nobody has measured it."""
+    most_speedup: float | None
+    evidence: str
+    """What was measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,10 +202,19 @@ class ArtifactReport:
     sha256: str
     size_bytes: int
     runtime: RuntimeFacts | None
+    expected: Expectation | None = None
+    """None in reports of schema 1.1, and where nothing here can run it."""
     accuracy: Accuracy | None
     latency: Latency | None
+    """In the first scenario."""
+    scenarios: tuple[Latency, ...] = ()
+    """In the others that were asked for."""
     peak_bytes: int | None
     """Median over the processes of their largest resident memory."""
+    energy: tuple[EnergyUse, ...] = ()
+    """Of each meter that the machine has."""
+    operators: tuple[OperatorTime, ...] = ()
+    """The dearest first; empty where they were not profiled."""
     reasons: tuple[Reason, ...] = ()
 
 
@@ -163,6 +242,8 @@ class DeviceFacts:
     cpus: int
     """Those this process may use: the affinity mask and the cgroup's quota."""
     affinity: tuple[int, ...]
+    cpu_quota: float | None = None
+    """How many CPUs the cgroup gives, where it has a limit."""
     memory_bytes: int | None
     cuda: tuple[str, ...]
     """Names of the CUDA devices."""
@@ -199,7 +280,17 @@ class Settings:
     effort: Effort = "quick"
     threads: int
     batch: int = 1
+    streams: int = 1
+    more: tuple[Scenario, ...] = ()
+    """Scenarios beside the first, which the three above are."""
     seed: int = 0
+    profile_ops: bool = False
+    """Whether the time of each operator was taken, after all the others."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """The first, in which the answers are taken too."""
+        return Scenario(threads=self.threads, batch=self.batch, streams=self.streams)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,6 +323,13 @@ class Report:
     complete: bool = True
     """False where the run was interrupted: what was finished by then is in it."""
     packing: Packing | None = None
+    interleaved: str | None = None
+    """What two reports have in common whose processes took turns; None: measured alone."""
+    noise_floor: float | None = None
+    """By how much the latency of one artifact differs between two sessions on this device, as a fraction, as `selftest`
+    measured it; None: never measured."""
+    inputs_sha256: str | None = None
+    """SHA-256 of the file of evaluation samples, by which reports of two bundles know that they are the same."""
     digest: str = ""
     """SHA-256 of the rest of this document, as canonical JSON."""
 

@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from runner.measure import latency
+from runner.measure.disturbance import disturbances
 from runner.report import Accuracy, ArtifactReport, Flip, Latency, Report
 
 TOLERANCE = 1e-9
 """Relative: sums may be taken in another order than they were when the report was made."""
+SINCE_1_2 = ("p99_ns", "device_ns", "steadiness.not_steady", "steadiness.lag1", "steadiness.effective_n")
 
 
 def malformed(report: Report) -> tuple[str, ...]:
@@ -17,8 +19,8 @@ def malformed(report: Report) -> tuple[str, ...]:
     for artifact in report.artifacts:
         if artifact.accuracy:
             problems += _malformed_accuracy(f"{artifact.name}: accuracy", artifact.accuracy, samples)
-        if artifact.latency:
-            problems += _malformed_latency(f"{artifact.name}: latency", artifact.latency)
+        for path, each in _latencies(artifact):
+            problems += _malformed_latency(path, each)
     return tuple(problems)
 
 
@@ -32,6 +34,13 @@ def contradictions(report: Report) -> tuple[str, ...]:
     if report.fastest is not None and report.fastest not in measured:
         found.append(f"fastest: reported {report.fastest}, which has no latency")
     return tuple(found)
+
+
+def _latencies(artifact: ArtifactReport) -> Iterator[tuple[str, Latency]]:
+    if artifact.latency:
+        yield f"{artifact.name}: latency", artifact.latency
+    for index, each in enumerate(artifact.scenarios):
+        yield f"{artifact.name}: scenarios[{index}]", each
 
 
 def _lengths(path: str, values: Sequence[float], samples: int) -> Iterator[str]:
@@ -58,8 +67,14 @@ def _malformed_latency(path: str, latency: Latency) -> Iterator[str]:
 def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterator[str]:
     if artifact.accuracy:
         yield from _accuracy_contradictions(f"{artifact.name}: accuracy", artifact.accuracy, report)
+    for path, each in _latencies(artifact):
+        yield from _latency_contradictions(path, each)
+        yield from _unsaid(path, each, artifact)
+    total = sum(operator.mean_ns for operator in artifact.operators)
+    for index, operator in enumerate(artifact.operators):
+        shares = {"share": (operator.share, operator.mean_ns / total if total else 0.0)}
+        yield from _differences(f"{artifact.name}: operators[{index}]", shares)
     if artifact.latency:
-        yield from _latency_contradictions(f"{artifact.name}: latency", artifact.latency)
         figures = {"peak_bytes": (artifact.peak_bytes, latency.peak_bytes(artifact.latency.processes))}
         yield from _differences(artifact.name, figures)
 
@@ -88,10 +103,20 @@ def _flip_fits(flip: Flip, accuracy: Accuracy, report: Report) -> bool:
 
 
 def _latency_contradictions(path: str, reported: Latency) -> Iterator[str]:
-    computed = latency.latency(reported.processes, reported.failures, reported.batch)
+    computed = latency.latency(latency.timings(reported))
     assert computed is not None  # a record without processes is malformed, and has been refused
     given, found = _latency_figures(reported), _latency_figures(computed)
+    if reported.threads is None:  # of schema 1.1, which knew less
+        given = {name: figure for name, figure in given.items() if name not in SINCE_1_2}
     yield from _differences(path, {name: (given[name], found[name]) for name in given})
+
+
+def _unsaid(path: str, reported: Latency, artifact: ArtifactReport) -> Iterator[str]:
+    """Yield what voids the figures by the record, and not by the reasons."""
+    said = {reason.code for reason in artifact.reasons}
+    for reason in disturbances(reported.processes):
+        if reason.level == "invalid" and reason.code not in said:
+            yield f"{path}: the record gives the reason {reason.code!r}, and none is reported: {reason.detail}"
 
 
 def _latency_figures(summary: Latency) -> dict[str, float | None]:
@@ -101,9 +126,14 @@ def _latency_figures(summary: Latency) -> dict[str, float | None]:
         "interval.high": summary.interval.high,
         "interval.confidence": summary.interval.confidence,
         "p95_ns": summary.p95_ns,
+        "p99_ns": summary.p99_ns,
         "throughput_per_s": summary.throughput_per_s,
         "load_ns": summary.load_ns,
         "first_ns": summary.first_ns,
+        "device_ns": summary.device_ns,
+        "steadiness.not_steady": summary.steadiness.not_steady if summary.steadiness else None,
+        "steadiness.lag1": summary.steadiness.lag1 if summary.steadiness else None,
+        "steadiness.effective_n": summary.steadiness.effective_n if summary.steadiness else None,
     }
 
 

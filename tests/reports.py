@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from runner import packing, report
+from runner import codec, packing, report
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
-from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Process, Reason, Report
+from runner.measure.disturbance import disturbances
+from runner.measure.latency import Timings
+from runner.operators import OperatorTime
+from runner.process import Counters, Harness, Process, Usage
+from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report, Scenario
+from tests.fakes import about_zero
 
 LABELS = tuple(sample % 3 for sample in range(40))
 KIB = 1024
@@ -44,13 +50,12 @@ def state() -> DeviceState:
 
 def process(median_ns: int, samples: int = 99) -> Process:
     """Return a process whose samples lie evenly about `median_ns`."""
-    half = samples // 2
     return Process(
         import_ns=90_000_000,
         load_ns=5_000_000,
         first_ns=3 * median_ns,
         warmup_ns=(2 * median_ns, median_ns),
-        samples_ns=tuple(median_ns + (index - half) * (median_ns // 1000) for index in range(samples)),
+        samples_ns=tuple(median_ns + step * (median_ns // 1000) for step in about_zero(samples)),
         imported_bytes=40 << 20,
         loaded_bytes=42 << 20,
         peak_bytes=48 << 20,
@@ -59,9 +64,8 @@ def process(median_ns: int, samples: int = 99) -> Process:
 
 def timed(medians_ns: Sequence[int], batch: int = 1) -> Latency:
     """Return what processes of these medians measured."""
-    found = latency.latency([process(median) for median in medians_ns], (), batch)
-    assert found is not None
-    return found
+    processes = tuple(process(median) for median in medians_ns)
+    return summary(Timings(scenario=Scenario(threads=2, batch=batch), processes=processes, stopped="budget"))
 
 
 def accuracy(wrong: Sequence[int] = ()) -> Accuracy:
@@ -223,8 +227,68 @@ def packed() -> packing.Packing:
     )
 
 
-def complete() -> Report:
-    """Return a small sealed report that has something in every field."""
+def counters() -> Counters:
+    """Return what a machine says of itself that can be asked everything."""
+    return Counters(
+        monotonic_ns=2_000_000_000,
+        load_average=0.5,
+        temperature_c=50.5,
+        frequency_mhz=2400.0,
+        throttled_now=1,
+        throttled_since_boot=5,
+        heat_throttles=2,
+        nr_throttled=3,
+        steal_ticks=40,
+        total_ticks=4000,
+    )
+
+
+def complete_process() -> Process:
+    """Return a process that has something in every field, and as many samples as p99 needs."""
+    return replace(
+        process(60_000, samples=299),
+        turn=1,
+        warmup_ns=(120_000,),
+        device_ns=(41_000, 40_000),
+        harness=Harness(resolution_ns=20, overhead_ns=85.5),
+        usage=Usage(
+            began_ns=2_000_000_000,
+            ended_ns=3_000_000_000,
+            major_faults=1,
+            involuntary_switches=2,
+            cpu_ns=1_900_000_000,
+            swap_bytes=4096,
+        ),
+        machine=(counters(), counters()),
+        waited_s=1.5,
+        cpus=(0, 1),
+        import_peak_bytes=41 << 20,
+        load_peak_bytes=43 << 20,
+        run_peak_bytes=48 << 20,
+    )
+
+
+def summary(timings: Timings) -> Latency:
+    """Return what follows from the times of processes of which at least one has finished."""
+    found = latency.latency(timings)
+    assert found is not None
+    return found
+
+
+def complete_latency() -> Latency:
+    """Return a latency that has something in every field."""
+    return summary(
+        Timings(
+            scenario=Scenario(threads=2, batch=4, streams=2),
+            processes=(complete_process(),),
+            failures=("killed by signal 9",),
+            stopped="failures",
+        )
+    )
+
+
+def complete_artifact() -> ArtifactReport:
+    """Return what was measured of an artifact, with something in every field."""
     short = replace(process(60_000), samples_ns=(61_000, 60_000, 59_000), warmup_ns=(120_000,))
     answers = replace(
         accuracy((1,)),
@@ -235,36 +299,97 @@ def complete() -> Report:
         agreement=0.5,
         identical_to_host=False,
         max_abs_difference=0.75,
+        least_cosine=0.96875,
+        kl_nats=0.015625,
         flips=(flip(),),
         predictions=(0, 2),
         label_ranks=(0, 1),
         losses=(0.125, 2.5),
     )
-    found = latency.latency([short, short], ("killed by signal 9",), 1)
-    ran = replace(
+    together = summary(
+        Timings(scenario=Scenario(threads=1, batch=8, streams=2), processes=(replace(short, calls_per_sample=3),))
+    )
+    return replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
         title="PTQ static FX",
         runtime=replace(runtime("torchscript"), engine="qnnpack"),
+        expected=report.Expectation(
+            kernel="QNNPACK", least_speedup=0.25, most_speedup=0.5, evidence="MobileNetV2 and ResNet-18"
+        ),
         accuracy=answers,
-        latency=found,
+        latency=complete_latency(),
+        scenarios=(together,),
+        energy=(
+            report.EnergyUse(meter="pmic", scope="the rails", duration_ns=10**10, inferences=4000, joules=8.0),
+            report.EnergyUse(
+                meter="rapl",
+                scope="the CPU packages",
+                duration_ns=10**10,
+                inferences=4000,
+                joules=None,
+                reason="it may be read by root alone",
+            ),
+        ),
+        operators=(
+            OperatorTime(
+                name="quantized::conv2d_relu 1", op_type="quantized::conv2d_relu", calls=1.0, mean_ns=7500.0, share=0.75
+            ),
+            OperatorTime(
+                name="quantized::linear 1", op_type="quantized::linear", calls=1.0, mean_ns=2500.0, share=0.25
+            ),
+        ),
+        reasons=tuple(disturbances([complete_process()])),
     )
+
+
+def complete() -> Report:
+    """Return a small sealed report that has something in every field, and in none of them its default."""
     facts = replace(
-        device(virtual="kvm"), board="Example Board", cuda=("Example GPU",), emulated="qemu", environment={"A": "1"}
+        device(virtual="kvm"),
+        board="Example Board",
+        cuda=("Example GPU",),
+        emulated="qemu",
+        environment={"A": "1"},
+        cpu_quota=1.5,
     )
     sensors = DeviceState(
         load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01
     )
+    settings = report.Settings(
+        effort="standard",
+        threads=2,
+        batch=4,
+        streams=2,
+        more=(Scenario(threads=1, batch=8, streams=2),),
+        seed=7,
+        profile_ops=True,
+    )
     return report.seal(
         replace(
             host(),
+            settings=settings,
             device=facts,
             before=sensors,
             after=sensors,
             labels=(0, 1),
             reference_predictions=(0, 1),
-            artifacts=(ran, artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
+            artifacts=(complete_artifact(), artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
             fastest="int8.torchscript",
             reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
+            complete=False,
             packing=packed(),
+            interleaved="ef" * 16,
+            noise_floor=0.045,
+            inputs_sha256="cd" * 32,
         )
     )
+
+
+def write_golden() -> None:
+    """Write the golden report of the newest schema: only while no release has that schema."""
+    path = Path(__file__).parent / "golden" / f"report-{report.SCHEMA}.json"
+    path.write_text(codec.write_json(complete(), indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_golden()

@@ -169,7 +169,7 @@ def test_only_the_command_lines_exit() -> None:
         "runner/cli.py": {"sys.exit"},
         "packager/cli.py": {"sys.exit"},
         # A process of its own, which nobody is left to tell anything when its parent is gone.
-        "runner/worker.py": {"sys.exit"},
+        "runner/worker/__init__.py": {"sys.exit"},
     }
 
 
@@ -191,7 +191,7 @@ def test_a_stream_that_is_given_is_written_to_by_the_terminal_alone() -> None:
         "runner/edge.py": {"sys.stderr.write"},
         "runner/terminal.py": {"self._stream.write"},
         # Not a terminal: the pipe to the process that started the worker.
-        "runner/worker.py": {"stdout.write"},
+        "runner/worker/__init__.py": {"stdout.write"},
     }
 
 

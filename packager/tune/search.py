@@ -22,6 +22,7 @@ from packager.tune.space import Space, space
 from packager.tune.study import Study
 from packager.tune.trial import HopelessError, TrialContext, cause, judged
 from runner import atomic, codec, device
+from runner.device import topology
 from runner.errors import StepError, UsageError
 from runner.manifest import INTEGERS, Target
 from runner.progress import Progress
@@ -119,7 +120,9 @@ def _trial_context(order: SearchOrder, start: Origin, folder: Path) -> TrialCont
         origin=start,
         questions=questions(samples, splits.preprocess, folder / "validation.npy"),
         baseline=Baseline(labels=samples.labels, trained=trained),
-        settings=Settings(effort=plan.effort, threads=plan.threads or device.facts().cpus, seed=order.recipe.seed),
+        settings=Settings(
+            effort=plan.effort, threads=plan.threads or topology.default_threads(), seed=order.recipe.seed
+        ),
     )
 
 

@@ -1,6 +1,5 @@
 """One trial: prune and fine-tune, quantize, run, measure; and stop where nothing good can come of it any more."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,15 +19,14 @@ from packager.tune import Wish
 from packager.tune.front import Finding
 from packager.tune.plan import Plan
 from runner import measure
-from runner.errors import MeasurementError, RuntimeUnavailable, StepError
+from runner.errors import StepError
 from runner.manifest import Target
 from runner.measure import latency
 from runner.measure.answers import make_job
-from runner.measure.workers import WORKERS
+from runner.measure.rounds import Course, instruments, time_in_rounds
 from runner.packing import Drop
 from runner.progress import Silent
 from runner.report import Latency, Settings
-from runner.worker import Timing
 
 WON_BACK = 0.01
 """By how much of top-1 an artifact may come out better than the network in fp32 that it is made from."""
@@ -77,7 +75,7 @@ def judged(plan: Plan, context: TrialContext, others: Sequence[Finding]) -> Find
             context.questions.labels,
             trained=bool(built.epochs),
         )
-        time = _latency(built, context) if context.wish.objective == "latency" else None
+        time = _latency(built, given, context) if context.wish.objective == "latency" else None
     return Finding(
         plan=plan,
         drop=context.baseline.drop(given),
@@ -116,22 +114,17 @@ def _answers(built: Built, context: TrialContext) -> Logits:
     return ask(asked, context.questions, context.settings, context.origin.bench.progress).logits
 
 
-def _latency(built: Built, context: TrialContext) -> Latency:
+def _latency(built: Built, given: Logits, context: TrialContext) -> Latency:
     """Take the time of an artifact as `pack` does, with its own plan of worker processes."""
     plan, settings, questions = measure.Bench().plans[context.settings.effort], context.settings, context.questions
-    job = make_job(subject(built, context.target), questions.locate(), questions.preprocess, settings)
-    processes, failures = [], []
-    with context.origin.bench.progress.task(f"{built.artifact.name}: timing", plan.processes) as advance:
-        for turn in range(plan.processes):
-            chance = random.Random(f"{settings.seed}/{turn}")  # noqa: S311 - no secret
-            timing = Timing(warmup_s=plan.warmup_s, timed_s=plan.timed_s, seed=chance.getrandbits(32))
-            try:
-                processes.append(WORKERS.time(job, timing).process)
-            except (MeasurementError, RuntimeUnavailable) as error:
-                failures.append(error.what)
-            advance(1)
-    found = latency.latency(processes, failures, settings.batch)
-    invalid = [each.detail for each in latency.reasons(processes, failures) if each.level == "invalid"]
+    scenario = settings.scenario
+    job = make_job(subject(built, context.target), questions.locate(), questions.preprocess, scenario)
+    course = Course(name=built.artifact.name, job=job, scenario=scenario, answers=given)
+    with context.origin.bench.progress.task(f"{course.name}: timing", plan.processes) as advance:
+        time_in_rounds([course], plan, settings.seed, instruments(), advance)
+    found = latency.latency(course.timings())
+    said = [*latency.reasons(course.timings()), *filter(None, [course.changed])]
+    invalid = [each.detail for each in said if each.level == "invalid"]
     if found is None or invalid:
         raise StepError(f"the time of {built.artifact.name} cannot be told: {'; '.join(invalid)}")
     return found

@@ -3,11 +3,13 @@
 import ctypes
 import os
 import platform
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from runner.device.cpu import cpu_name, features, kernel, read_text
+from runner.device import cgroup
+from runner.device.counters import counters
+from runner.device.cpu import cpu_name, features, kernel
+from runner.device.files import count, read_pairs, read_text
 from runner.device.surroundings import affinity, emulated, usable_cpus, virtual
 from runner.report import DeviceFacts, DeviceState, Runtime
 from runner.runtimes import KNOWN, installed_version
@@ -34,10 +36,6 @@ SPEED_VARIABLES = (
 )
 """How the environment variables begin that change a runtime's speed."""
 CUDA_NODES = ("dev/nvidiactl", "dev/nvhost-gpu", "dev/nvhost-ctrl-gpu", "dev/dxg")
-CPU_ZONES = ("cpu", "soc", "x86_pkg_temp", "acpitz")
-THROTTLED_FILES = ("sys/devices/platform/*firmware/get_throttled", "sys/devices/platform/*/*firmware/get_throttled")
-THROTTLED_NOW = 0xF
-"""Under-voltage, frequency capped, throttled, soft temperature limit; the bits above tell of the time since boot."""
 
 
 def facts(root: Path = ROOT, machine: str = "", environment: Mapping[str, str] = os.environ) -> DeviceFacts:
@@ -55,6 +53,7 @@ def facts(root: Path = ROOT, machine: str = "", environment: Mapping[str, str] =
         features=has,
         cpus=usable_cpus(root),
         affinity=affinity(root),
+        cpu_quota=cgroup.quota(root),
         memory_bytes=_memory_bytes(root),
         cuda=cuda_devices(root),
         emulated=emulated(root, machine),
@@ -69,12 +68,13 @@ def facts(root: Path = ROOT, machine: str = "", environment: Mapping[str, str] =
 
 def state(root: Path = ROOT) -> DeviceState:
     """Return what the machine is doing now."""
+    now = counters(root)
     return DeviceState(
-        load_average=_number((read_text(root / "proc/loadavg") or "").split()[:1]),
-        temperature_c=_temperature_c(root),
-        frequency_mhz=_frequency_mhz(root),
-        throttled=_throttled(root),
-        steal_fraction=_steal_fraction(root),
+        load_average=now.load_average,
+        temperature_c=now.temperature_c,
+        frequency_mhz=now.frequency_mhz,
+        throttled=None if now.throttled_now is None else bool(now.throttled_now),
+        steal_fraction=now.steal_fraction,
     )
 
 
@@ -107,73 +107,10 @@ def _system(root: Path) -> str:
 
 
 def _memory_bytes(root: Path) -> int | None:
-    lines = (read_text(root / "proc/meminfo") or "").splitlines()
-    words = next((line.split() for line in lines if line.startswith("MemTotal:")), [])
-    total = _number(words[1:2])
-    return None if total is None else int(total) * 1024
+    total_kib = count(read_pairs(root / "proc/meminfo").get("MemTotal"))
+    return None if total_kib is None else total_kib * 1024
 
 
 def _governor(root: Path) -> str | None:
     paths = sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
     return " + ".join(dict.fromkeys(text for path in paths if (text := read_text(path)))) or None
-
-
-def _temperature_c(root: Path) -> float | None:
-    """Return the hottest sensor of the CPU, or of all where none says that it is the CPU's."""
-    zones = {
-        path: value / 1000
-        for path in sorted(root.glob("sys/class/thermal/thermal_zone*"))
-        if (value := _number([read_text(path / "temp") or ""])) is not None
-    }
-    of_cpu = [value for path, value in zones.items() if (read_text(path / "type") or "").lower().startswith(CPU_ZONES)]
-    return max(of_cpu or zones.values(), default=None)
-
-
-def _frequency_mhz(root: Path) -> float | None:
-    """Return the mean over the CPUs."""
-    paths = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
-    found = [khz / 1000 for path in paths if (khz := _number([read_text(path) or ""])) is not None]
-    if not found:
-        lines = (read_text(root / "proc/cpuinfo") or "").splitlines()
-        texts = [line.partition(":")[2].strip() for line in lines if line.startswith("cpu MHz")]
-        found = [mhz for text in texts if (mhz := _number([text])) is not None]
-    return sum(found) / len(found) if found else None
-
-
-def _throttled(root: Path) -> bool | None:
-    """Return whether a Raspberry Pi says that it is slowed down now; other boards do not say."""
-    text = _vcgencmd(root) or next(
-        (text for pattern in THROTTLED_FILES for path in root.glob(pattern) if (text := read_text(path))), ""
-    )
-    try:
-        return bool(int(text.removeprefix("throttled="), 16) & THROTTLED_NOW)
-    except ValueError:
-        return None
-
-
-def _vcgencmd(root: Path) -> str | None:
-    """Ask the firmware itself, for the file in /sys is a copy that may be old."""
-    program = root / "usr/bin/vcgencmd"
-    if not program.exists():
-        return None
-    try:
-        return subprocess.run(
-            [program, "get_throttled"], capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _steal_fraction(root: Path) -> float | None:
-    lines = (read_text(root / "proc/stat") or "").splitlines()
-    words = next((line.split()[1:9] for line in lines if line.startswith("cpu ")), [])
-    if len(words) < 8 or not all(word.isdigit() for word in words):
-        return None
-    return int(words[7]) / max(1, sum(int(word) for word in words))
-
-
-def _number(words: Sequence[str]) -> float | None:
-    try:
-        return float(words[0])
-    except (IndexError, ValueError):
-        return None

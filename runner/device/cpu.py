@@ -4,7 +4,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runner.manifest import Format
+from runner.device.files import read_text
+from runner.manifest import Engine, Format
 
 X86_FEATURES = (
     "f16c",
@@ -31,14 +32,21 @@ ARM_FEATURES = {
 }
 """Which word of the auxiliary vector, and which bit of it: Linux, arch/arm64/include/uapi/asm/hwcap.h."""
 
+AVX512_NONE, AVX2_NONE = "AVX-512 without VNNI (may saturate)", "AVX2 (may saturate)"
 X86_KERNELS: tuple[tuple[tuple[Format, ...], str, str], ...] = (
     (("onnx",), "amx_int8", "AMX int8"),
     (("onnx", "torchscript"), "avx512_vnni", "AVX512-VNNI"),
     (("onnx",), "avx_vnni", "AVX-VNNI"),
-    (("onnx", "torchscript"), "avx512bw", "AVX-512 without VNNI (may saturate)"),
-    (("onnx", "torchscript"), "avx2", "AVX2 (may saturate)"),
+    (("onnx", "torchscript"), "avx512bw", AVX512_NONE),
+    (("onnx", "torchscript"), "avx2", AVX2_NONE),
 )
 """Which runtimes have int8 kernels for which feature, best first, and what to call them."""
+X86_NONE = "none (SSE only: may saturate)"
+QNNPACK_ON_X86 = "QNNPACK on x86: right answers, and slow"
+QNNPACK_ON_ARM = "QNNPACK on NEON, without dot product"
+ARM_NONE = "none (NEON without dot product: int8 may gain nothing)"
+SATURATING = (AVX512_NONE, AVX2_NONE, X86_NONE)
+"""Kernels of x86 that add two products of 8 bits in 16, which may not hold them."""
 
 ARM_CORES = {
     ("0x41", "0xd03"): "Cortex-A53",
@@ -61,14 +69,6 @@ ARM_CORES = {
     ("0x41", "0xd80"): "Cortex-A520",
     ("0x41", "0xd81"): "Cortex-A720",
 }
-
-
-def read_text(path: Path) -> str | None:
-    """Return a small file of /proc or /sys, or None where it cannot be read."""
-    try:
-        return path.read_bytes().decode(errors="replace").strip("\0 \n")
-    except OSError:
-        return None
 
 
 def cpuinfo(root: Path) -> tuple[Mapping[str, str], ...]:
@@ -96,24 +96,26 @@ def features(root: Path, machine: str) -> tuple[str, ...]:
     return tuple(name for name, (word, bit) in ARM_FEATURES.items() if words.get(word, 0) >> bit & 1)
 
 
-def kernel(runtime: Format, machine: str, has: tuple[str, ...]) -> str:
-    """Say what a runtime's int8 arithmetic will use on a CPU with these features."""
+def kernel(runtime: Format, machine: str, has: tuple[str, ...], engine: Engine | None = None) -> str:
+    """Say what a runtime's int8 arithmetic will use on a CPU with these features; `engine` is TorchScript's."""
     if machine == "aarch64":
-        return _arm_kernel(runtime, has)
+        return _arm_kernel(runtime, has, engine)
+    if runtime == "torchscript" and engine == "qnnpack":
+        return QNNPACK_ON_X86
     for runtimes, feature, words in X86_KERNELS:
         if runtime in runtimes and feature in has:
             return words
-    return "none (SSE only: may saturate)"
+    return X86_NONE
 
 
-def _arm_kernel(runtime: Format, has: tuple[str, ...]) -> str:
+def _arm_kernel(runtime: Format, has: tuple[str, ...], engine: Engine | None) -> str:
     if runtime == "torchscript":
-        return "QNNPACK on NEON, without dot product"
+        return QNNPACK_ON_ARM if engine in (None, "qnnpack") else f"that of the engine {engine}, unknown here"
     if "i8mm" in has:
         return "I8MM (SMMLA, UMMLA)"
     if "asimddp" in has:
         return "SDOT and UDOT"
-    return "none (NEON without dot product: int8 may gain nothing)"
+    return ARM_NONE
 
 
 def _core_names(root: Path) -> Iterator[str]:

@@ -1,65 +1,20 @@
 """Measure what is in a bundle: first the answers of every artifact, then the time that each takes."""
 
-import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from runner import __version__, device
-from runner.bundle import Bundle
-from runner.errors import MeasurementError, RuntimeUnavailable, UsageError, nearest
-from runner.manifest import Artifact, Manifest
-from runner.measure import conditions
-from runner.measure.accuracy import accuracy, logits_problem
-from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
-from runner.measure.latency import PLANS, Plan, changed_answers
-from runner.measure.trial import Trial, fastest
-from runner.measure.workers import WORKERS, Workers
-from runner.packing import Packing
+from runner.bundle import INPUTS, LABELS, Bundle
+from runner.errors import BundleError
+from runner.measure import session as sessions
+from runner.measure.rounds import Course, time_in_rounds
+from runner.measure.session import Bench, Host, Session
 from runner.progress import Progress, Silent
-from runner.report import DeviceFacts, DeviceState, Effort, Reason, Report, Settings, seal
-from runner.worker import Timing
+from runner.report import Report, Settings
 
-MOST_FAILURES = 3
-"""After so many worker processes of an artifact have failed, no more of it are started."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Host:
-    """What only `pack` has to add. Its report may have a CPU's answers where the target's device is not here."""
-
-    packing: Packing
-    answers: Mapping[str, Answers] = field(default_factory=dict)
-    """Of the artifacts that have been run already, by name."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bench:
-    """What is measured with; tests put in their own."""
-
-    workers: Workers = WORKERS
-    facts: Callable[[], DeviceFacts] = device.facts
-    state: Callable[[], DeviceState] = device.state
-    plans: Mapping[Effort, Plan] = field(default_factory=lambda: PLANS)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Setup:
-    """What stays the same through one run."""
-
-    source: Bundle
-    settings: Settings
-    evaluation: Evaluation
-    facts: DeviceFacts
-    host: Host | None
-    progress: Progress
-    bench: Bench
-    folder: Path
-    """Where artifacts are written as files."""
+__all__ = ["Bench", "Host", "one_course", "run", "run_in_turn"]
 
 
 def run(
@@ -69,178 +24,94 @@ def run(
     only: Sequence[str] = (),
     host: Host | None = None,
     progress: Progress = Silent(),  # noqa: B008 - has no state
-    bench: Bench = Bench(),
+    bench: Bench = Bench(),  # noqa: B008 - as above
 ) -> Report:
     """Measure the artifacts of a bundle, or `only` those named.
 
-    After Ctrl-C the report has what was finished by then, and says so.
+    After Ctrl-C the report has what was finished by then, and says so; `bench.save` is given such a report whenever one
+    more artifact has been answered or timed.
     Raises UsageError, BundleError, and RuntimeUnavailable where no artifact at all can be run here.
     """
-    trials = [Trial(artifact=artifact) for artifact in _chosen(source.manifest, only)]
-    evaluation = load_evaluation(source, [trial.artifact.name for trial in trials])
-    if not 0 < settings.batch <= evaluation.samples:
-        raise UsageError(f"batch: expected 1 to {evaluation.samples}, the samples that there are, got {settings.batch}")
-    created = datetime.now(tz=UTC).isoformat(timespec="seconds")
-    facts, before = bench.facts(), bench.state()
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
-        setup = Setup(
-            source=source,
-            settings=settings,
-            evaluation=evaluation,
-            facts=facts,
-            host=host,
-            progress=progress,
-            bench=bench,
-            folder=Path(folder),
+        session = sessions.begin(
+            source, settings, only=only, progress=progress, bench=bench, folder=Path(folder), host=host
         )
-        complete = _measure(setup, trials)
-    after = bench.state()
-    return _report(setup, trials, (before, after), created=created, complete=complete)
+        complete = _measure([session], lambda: bench.save(sessions.report(session, complete=False)))
+    return sessions.report(session, complete=complete)
 
 
-def _measure(setup: Setup, trials: Sequence[Trial]) -> bool:
-    """Fill in the trials, and say whether that came to its end."""
+def run_in_turn(
+    sources: tuple[Bundle, Bundle],
+    settings: Settings,
+    *,
+    only: Sequence[str] = (),
+    progress: Progress = Silent(),  # noqa: B008 - has no state
+    bench: Bench = Bench(),  # noqa: B008 - as above
+) -> tuple[Report, Report]:
+    """Measure two bundles in one session: in every round a process of each artifact of both.
+
+    Raises as `run` does, and BundleError where the two are not of the same evaluation samples.
+    """
+    _check_samples(*sources)
+    common = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory(prefix="edgepack-") as one, tempfile.TemporaryDirectory(prefix="edgepack-") as two:
+        first, second = (
+            sessions.begin(
+                source,
+                settings,
+                only=only,
+                progress=progress,
+                bench=bench,
+                folder=Path(folder),
+                interleaved=common,
+            )
+            for source, folder in zip(sources, (one, two), strict=True)
+        )
+        complete = _measure([first, second], lambda: None)
+    return sessions.report(first, complete=complete), sessions.report(second, complete=complete)
+
+
+@contextmanager
+def one_course(source: Bundle, name: str | None, settings: Settings, progress: Progress) -> Iterator[Course]:
+    """Answer one artifact, by default of those that run here the one that was fastest on the host, and yield it.
+
+    Raises UsageError, BundleError, RuntimeUnavailable, and MeasurementError where its answers are void.
+    """
+    host = source.host_report()
+    with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
+        only = [name] if name else []
+        session = sessions.begin(source, settings, only=only, progress=progress, bench=Bench(), folder=Path(folder))
+        yield sessions.first_course(session, host.fastest if host else None)
+
+
+def _check_samples(first: Bundle, second: Bundle) -> None:
+    """Refuse, before long work, two bundles whose reports could not be compared after it."""
+    ours, theirs = (
+        {entry.path: entry.sha256 for entry in source.manifest.entries if entry.path in {INPUTS, LABELS}}
+        for source in (first, second)
+    )
+    if ours != theirs:
+        raise BundleError(
+            f"was packed with other evaluation samples than {first.path}: nothing could be compared",
+            where=str(second.path),
+            advice="pack both with the same data",
+        )
+
+
+def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
+    """Fill in the sessions, and say whether that came to its end; what there is by then is kept from time to time."""
+    first = together[0]
+    courses = list[Course]()
     try:
-        for trial in trials:
-            _answer(setup, trial)
-        if all(trial.unavailable for trial in trials):
-            raise _nothing_runs(trials)
-        _time_all(setup, [trial for trial in trials if trial.to_time])
+        for session in together:
+            sessions.answer_all(session, keep)
+            courses += session.courses
+        plan, bench = first.bench.plans[first.settings.effort], first.bench
+        with first.progress.task("timing", plan.processes * len(courses)) as advance:
+            time_in_rounds(courses, plan, first.settings.seed, bench.instruments(bench.workers), advance, keep)
+        for session in together:
+            sessions.measure_energy(session)
+            sessions.profile_operators(session)
     except KeyboardInterrupt:
         return False
     return True
-
-
-def _chosen(manifest: Manifest, only: Sequence[str]) -> list[Artifact]:
-    known = [artifact.name for artifact in manifest.artifacts]
-    for name in only:
-        if name not in known:
-            advice = nearest(name, known) or f"one of {', '.join(known)}"
-            raise UsageError(f"no artifact {name!r} in this bundle", where=manifest.name, advice=advice)
-    return [artifact for artifact in manifest.artifacts if not only or artifact.name in only]
-
-
-def _answer(setup: Setup, trial: Trial) -> None:
-    """Take the artifact's answers and judge them, or note why that cannot be."""
-    artifact, evaluation = trial.artifact, setup.evaluation
-    reason = conditions.obstacle(artifact, setup.facts, stand_in=setup.host is not None)
-    if reason:
-        trial.unavailable = True
-        trial.reasons.append(reason)
-        return
-    trial.subject = Subject(
-        artifact=artifact,
-        file=setup.source.extract(artifact.path, setup.folder),
-        target=setup.source.manifest.target,
-        stand_in=artifact.device == "cuda" and not setup.facts.cuda,
-    )
-    try:
-        trial.answers = _known_answers(setup, artifact.name) or _take_answers(setup, trial.subject)
-    except RuntimeUnavailable as error:
-        trial.unavailable = True
-        trial.reasons.append(Reason(code="cannot-load", level="note", detail=error.what, advice=error.advice))
-    except MeasurementError as error:
-        trial.reasons.append(Reason(code="worker-failed", level="invalid", detail=error.what, advice=error.advice))
-    else:
-        _judge(evaluation, trial, trial.answers)
-        _decide_timing(setup, trial, trial.subject)
-
-
-def _known_answers(setup: Setup, name: str) -> Answers | None:
-    return setup.host.answers.get(name) if setup.host else None
-
-
-def _take_answers(setup: Setup, subject: Subject) -> Answers:
-    evaluation = setup.evaluation
-    with setup.progress.task(f"{subject.artifact.name}: answers", evaluation.samples) as advance:
-        return answers(subject, evaluation.inputs, evaluation.preprocess, setup.settings, advance, setup.bench.workers)
-
-
-def _judge(evaluation: Evaluation, trial: Trial, given: Answers) -> None:
-    problem = logits_problem(given.logits, evaluation.samples, evaluation.classes)
-    if problem:
-        trial.reasons.append(problem)
-        return
-    host = evaluation.host[trial.artifact.name]
-    trial.accuracy = accuracy(given.logits, host, evaluation.reference, evaluation.labels, evaluation.classes)
-
-
-def _decide_timing(setup: Setup, trial: Trial, subject: Subject) -> None:
-    """Time nothing whose answers are void, that runs in another's place, or that cannot take the batch asked for."""
-    if subject.stand_in:
-        trial.reasons.append(conditions.no_device(subject.target))
-    elif setup.settings.batch > 1 and not trial.artifact.dynamic_batch:
-        detail = (
-            f"takes one sample at a time, and a batch of {setup.settings.batch} was asked for: its time was not taken"
-        )
-        trial.reasons.append(Reason(code="fixed-batch", level="note", detail=detail, advice="--batch 1"))
-    else:
-        trial.to_time = trial.accuracy is not None
-
-
-def _time_all(setup: Setup, trials: Sequence[Trial]) -> None:
-    """Run the worker processes in rounds, one of each artifact in each, so that slow drift meets all alike."""
-    plan = setup.bench.plans[setup.settings.effort]
-    with setup.progress.task("timing", plan.processes * len(trials)) as advance:
-        for turn in range(plan.processes):
-            chance = random.Random(f"{setup.settings.seed}/{turn}")  # noqa: S311 - no secret
-            timing = Timing(warmup_s=plan.warmup_s, timed_s=plan.timed_s, seed=chance.getrandbits(32))
-            for trial in chance.sample(trials, len(trials)):
-                if trial.to_time and len(trial.failures) < MOST_FAILURES:
-                    _time_once(setup, trial, timing)
-                advance(1, trial.artifact.name)
-
-
-def _time_once(setup: Setup, trial: Trial, timing: Timing) -> None:
-    assert trial.subject is not None
-    assert trial.answers is not None
-    job = make_job(trial.subject, setup.evaluation.inputs, setup.evaluation.preprocess, setup.settings)
-    try:
-        timed = setup.bench.workers.time(job, timing)
-    except (MeasurementError, RuntimeUnavailable) as error:
-        trial.failures.append(error.what)
-        return
-    trial.processes.append(timed.process)
-    reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
-    changed = changed_answers(timed.logits, trial.answers.logits[np.asarray(reached, np.int64)])
-    if changed and changed.code not in {reason.code for reason in trial.reasons}:
-        trial.reasons.append(changed)
-
-
-def _nothing_runs(trials: Sequence[Trial]) -> RuntimeUnavailable:
-    reasons = [(trial.artifact.name, reason) for trial in trials for reason in trial.reasons]
-    what = "; ".join(f"{name}: {reason.detail}" for name, reason in reasons)
-    advice = next((reason.advice for _, reason in reasons if reason.advice), "")
-    return RuntimeUnavailable(f"nothing here can run any of the artifacts: {what}", advice=advice)
-
-
-def _report(
-    setup: Setup, trials: Sequence[Trial], states: tuple[DeviceState, DeviceState], *, created: str, complete: bool
-) -> Report:
-    source, evaluation, facts = setup.source, setup.evaluation, setup.facts
-    before, after = states
-    entries = {entry.path: entry for entry in source.manifest.entries}
-    artifacts = tuple(trial.report(entries[trial.artifact.path], setup.settings.batch) for trial in trials)
-    predictions = evaluation.reference.argmax(axis=1)
-    reference_top1 = float(np.mean(predictions == evaluation.labels))
-    return seal(
-        Report(
-            bundle_id=source.id,
-            bundle_name=source.manifest.name,
-            bundle_size_bytes=None if setup.host else source.size_bytes,
-            target=source.manifest.target.name,
-            created=created,
-            edgepack=__version__,
-            settings=setup.settings,
-            device=facts,
-            before=before,
-            after=after,
-            labels=tuple(evaluation.labels.tolist()),
-            reference_predictions=tuple(predictions.tolist()),
-            artifacts=artifacts,
-            fastest=None if facts.emulated else fastest(artifacts, reference_top1),
-            reasons=conditions.machine_reasons(facts, source.manifest.target) + conditions.state_reasons(before, after),
-            complete=complete,
-            packing=setup.host.packing if setup.host else None,
-        )
-    )

@@ -28,6 +28,8 @@ def accuracy(
         snr_db=snr_db(logits, reference_logits),
         identical_to_host=_identical(logits, host_logits),
         max_abs_difference=float(np.max(np.abs(logits.astype(np.float64) - host_logits))),
+        least_cosine=least_cosine(logits, host_logits),
+        kl_nats=kl_nats(logits, host_logits),
         flips=flips(logits, host_logits, labels),
         predictions=tuple(predictions.tolist()),
         label_ranks=tuple(ranks.tolist()),
@@ -63,9 +65,7 @@ def label_ranks(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def cross_entropies(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the cross-entropy of each sample, in nats: log-sum-exp of the logits less the label's own."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    chosen = shifted[np.arange(len(labels)), labels]
-    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - chosen, np.float64)
+    return np.asarray(-log_softmax(logits)[np.arange(len(labels)), labels], np.float64)
 
 
 def snr_db(logits: Logits, reference: Logits) -> float | None:
@@ -77,6 +77,31 @@ def snr_db(logits: Logits, reference: Logits) -> float | None:
     # A reference of zeros, and 0.0 against -0.0, would give infinities, which JSON does not have.
     tiny = float(np.finfo(np.float64).tiny)
     return 10 * (math.log10(max(signal, tiny)) - math.log10(max(noise, tiny)))
+
+
+def least_cosine(logits: Logits, host_logits: Logits) -> float | None:
+    """Return the least cosine of two rows of logits, or None where a row is all zeros and has no direction."""
+    ours, theirs = logits.astype(np.float64), host_logits.astype(np.float64)
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    if not lengths.all():
+        return None
+    return float(np.clip((ours * theirs).sum(axis=1) / lengths, -1, 1).min())
+
+
+def kl_nats(logits: Logits, host_logits: Logits) -> float:
+    """Return the mean Kullback-Leibler divergence of the class probabilities from the host's, in nats.
+
+    Sum of p log(p / q), p of the host: Kullback and Leibler, "On Information and Sufficiency" (1951).
+    """
+    host, own = log_softmax(host_logits), log_softmax(logits)
+    # Rounding can leave a sum just below zero, which no divergence is.
+    return max(0.0, float((np.exp(host) * (host - own)).sum(axis=1).mean()))
+
+
+def log_softmax(logits: Logits) -> NDArray[np.float64]:
+    """Return the logarithms of the class probabilities, row by row."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), np.float64)
 
 
 def flips(logits: Logits, host_logits: Logits, labels: NDArray[np.int64]) -> tuple[Flip, ...]:

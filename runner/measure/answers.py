@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle
+from runner.device import topology
 from runner.errors import BundleError
 from runner.manifest import Artifact, Preprocess, Target
 from runner.measure.workers import WORKERS, Workers
 from runner.progress import Advance
-from runner.report import RuntimeFacts, Settings
+from runner.report import RuntimeFacts, Scenario
 from runner.runtimes import Options
-from runner.worker import ArrayLocation, Job
+from runner.worker.order import ArrayLocation, Job
 
 Logits = NDArray[np.float32]
 
@@ -61,12 +62,12 @@ def answers(
     subject: Subject,
     inputs: ArrayLocation,
     preprocess: Preprocess,
-    settings: Settings,
+    scenario: Scenario,
     advance: Advance = lambda *_, **__: None,
     workers: Workers = WORKERS,
 ) -> Answers:
     """Run an artifact on every sample, in a fresh process. Raises RuntimeUnavailable and MeasurementError."""
-    job = make_job(subject, inputs, preprocess, settings)
+    job = make_job(subject, inputs, preprocess, scenario)
     answered = workers.answer(job, advance)
     runtime = RuntimeFacts(
         name=subject.artifact.format,
@@ -79,14 +80,14 @@ def answers(
     return Answers(logits=answered.logits, runtime=runtime)
 
 
-def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, settings: Settings) -> Job:
+def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, scenario: Scenario) -> Job:
     """Return what a worker is told of an artifact: the same for its answers and for its time."""
     artifact = subject.artifact
     return Job(
         file=subject.file.absolute(),
         format=artifact.format,
         options=Options(
-            threads=settings.threads,
+            threads=scenario.threads,
             device="cpu" if subject.stand_in else artifact.device,
             engine=artifact.engine,
             # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
@@ -94,7 +95,8 @@ def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, se
         ),
         inputs=inputs,
         preprocess=preprocess,
-        batch=settings.batch if artifact.dynamic_batch else 1,
+        batch=scenario.batch if artifact.dynamic_batch else 1,
+        cpus=topology.pinning(scenario.threads * scenario.streams),
     )
 
 

@@ -7,14 +7,21 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from runner import stats
-from runner.report import Effort, Latency, Process, Reason
-from runner.worker import LEAST_SAMPLES
+from runner.process import Process
+from runner.report import Effort, Latency, Reason, Scenario, Steadiness, Stopped
+from runner.stats.quantiles import median, median_interval, percentile
+from runner.stats.series import autocorrelation, effective_samples, steady
+from runner.worker.timing import LEAST_SAMPLES
 
 LEAST_PROCESSES = 5
 """With fewer, no interval of the median reaches even 90 % coverage."""
+CONFIDENCE = 0.99
+PRECISION = 0.01
+"""Half the width of the median's interval, as a share of the median, at which no more processes are started."""
 MOST_SPREAD = 1.25
 """By what factor the processes' medians may differ before something else than chance is told of."""
+MOST_UNSTEADY = 0.2
+"""The share of processes that may drift."""
 TOLERANCE = 1e-3
 """How far logits of the timed run may be from those of the answers, as a share of the largest."""
 
@@ -24,8 +31,11 @@ class Plan:
     """How long to measure."""
 
     processes: int
+    """At most."""
     warmup_s: float
     timed_s: float
+    until_precise: bool = True
+    """Whether fewer are enough where these tell the median well enough."""
 
 
 PLANS: Mapping[Effort, Plan] = MappingProxyType(
@@ -37,54 +47,149 @@ PLANS: Mapping[Effort, Plan] = MappingProxyType(
 )
 
 
-def latency(processes: Sequence[Process], failures: Sequence[str], batch: int) -> Latency | None:
+TURNS: Mapping[Effort, Plan] = MappingProxyType(
+    {
+        "quick": Plan(processes=8, warmup_s=1, timed_s=1, until_precise=False),
+        "standard": Plan(processes=12, warmup_s=3, timed_s=5, until_precise=False),
+        "rigorous": Plan(processes=20, warmup_s=3, timed_s=5, until_precise=False),
+    }
+)
+"""Of two bundles that take turns: the signed-rank test needs 8 pairs for 99 %, and a process alone makes none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """What worker processes of one artifact measured in one scenario, and what became of those that did not finish."""
+
+    scenario: Scenario
+    processes: tuple[Process, ...] = ()
+    failures: tuple[str, ...] = ()
+    stopped: Stopped | None = None
+
+
+def latency(timings: Timings) -> Latency | None:
     """Summarise what the worker processes measured, or return None where none has finished."""
+    processes, scenario = timings.processes, timings.scenario
     if not processes:
         return None
-    medians = [stats.median(process.samples_ns) for process in processes]
-    p95s = [p95 for process in processes if (p95 := stats.p95(process.samples_ns)) is not None]
-    median_ns = stats.median(medians)
+    medians = _medians(processes)
+    median_ns = median(medians)
     return Latency(
-        batch=batch,
-        processes=tuple(processes),
-        failures=tuple(failures),
+        batch=scenario.batch,
+        threads=scenario.threads,
+        streams=scenario.streams,
+        processes=processes,
+        failures=timings.failures,
+        stopped=timings.stopped,
         median_ns=median_ns,
-        interval=stats.median_interval(medians),
-        p95_ns=stats.median(p95s) if len(p95s) == len(processes) else None,
-        throughput_per_s=batch * 1e9 / median_ns,
-        load_ns=stats.median([process.load_ns for process in processes]),
-        first_ns=stats.median([process.first_ns for process in processes]),
+        interval=median_interval(medians, CONFIDENCE),
+        p95_ns=_percentile(processes, 0.95),
+        p99_ns=_percentile(processes, 0.99),
+        throughput_per_s=scenario.streams * scenario.batch * 1e9 / median_ns,
+        load_ns=median([process.load_ns for process in processes]),
+        first_ns=median([process.first_ns for process in processes]),
+        device_ns=_device_ns(processes),
+        steadiness=_steadiness(processes),
     )
+
+
+def timings(reported: Latency) -> Timings:
+    """Return what a summary was made of."""
+    scenario = Scenario(threads=reported.threads or 1, batch=reported.batch, streams=reported.streams)
+    return Timings(
+        scenario=scenario, processes=reported.processes, failures=reported.failures, stopped=reported.stopped
+    )
+
+
+def precise(processes: Sequence[Process]) -> bool:
+    """Say whether the interval of the median is as narrow as is asked for."""
+    medians = _medians(processes)
+    if not medians:
+        return False
+    interval = median_interval(medians, CONFIDENCE)
+    half_width = (interval.high - interval.low) / 2
+    return interval.confidence >= CONFIDENCE and half_width <= PRECISION * median(medians)
+
+
+def _medians(processes: Sequence[Process]) -> list[float]:
+    return [median(process.samples_ns) for process in processes]
+
+
+def _percentile(processes: Sequence[Process], q: float) -> float | None:
+    """Return the median of the processes' percentiles, or None where one of them has too few samples, or only means."""
+    found = [percentile(process.samples_ns, q) if process.calls_per_sample == 1 else None for process in processes]
+    supported = [each for each in found if each is not None]
+    return median(supported) if len(supported) == len(found) else None
+
+
+def _device_ns(processes: Sequence[Process]) -> float | None:
+    found = [median(process.device_ns) for process in processes if process.device_ns]
+    return median(found) if found else None
+
+
+def _steadiness(processes: Sequence[Process]) -> Steadiness | None:
+    """Return how far the samples are from independent draws, or None where no process has enough to tell."""
+    steadiness = [steady(process.samples_ns) for process in processes]
+    lags = [lag for process in processes if (lag := autocorrelation(process.samples_ns)) is not None]
+    effective = [n for process in processes if (n := effective_samples(process.samples_ns)) is not None]
+    if not lags or not effective:
+        return None
+    return Steadiness(not_steady=steadiness.count(False), lag1=median(lags), effective_n=median(effective))
 
 
 def peak_bytes(processes: Sequence[Process]) -> int | None:
     """Return the median of the processes' largest resident memory, or None where it could not be read."""
     peaks = [process.peak_bytes for process in processes if process.peak_bytes is not None]
-    return round(stats.median(peaks)) if peaks else None
+    return round(median(peaks)) if peaks else None
 
 
-def reasons(processes: Sequence[Process], failures: Sequence[str]) -> tuple[Reason, ...]:
+def reasons(timings: Timings) -> tuple[Reason, ...]:
     """Return what is to be said of the processes' figures."""
-    found = []
+    processes = timings.processes
+    return (*_too_few(timings), *_short(processes), *_scatter(processes), *_unsteady(processes))
+
+
+def _too_few(timings: Timings) -> Iterator[Reason]:
+    processes, failures = timings.processes, timings.failures
+    count = len(processes)
     why = f"; {failures[0]}" if failures else ""
     if not processes:
-        found.append(Reason(code="no-latency", level="invalid", detail=f"no worker process finished{why}"))
-    elif len(processes) < LEAST_PROCESSES:
-        detail = f"{len(processes)} worker processes finished, and a median needs {LEAST_PROCESSES}{why}"
-        found.append(Reason(code="few-processes", level="invalid", detail=detail, advice="measure again"))
+        yield Reason(code="no-latency", level="invalid", detail=f"no worker process finished{why}")
+    elif count < LEAST_PROCESSES:
+        detail = f"{count} worker processes finished, and a median needs {LEAST_PROCESSES}{why}"
+        evidence = {"processes": float(count)}
+        yield Reason(code="few-processes", level="invalid", detail=detail, evidence=evidence, advice="measure again")
     least = min((len(process.samples_ns) for process in processes), default=LEAST_SAMPLES)
     if least < LEAST_SAMPLES:
         detail = f"a process had time for {least} inferences only, not for {LEAST_SAMPLES}"
-        found.append(Reason(code="few-samples", level="caveat", detail=detail))
-    return (*found, *_scatter(processes))
+        yield Reason(code="few-samples", level="caveat", detail=detail, evidence={"samples": float(least)})
+
+
+def _short(processes: Sequence[Process]) -> Iterator[Reason]:
+    most = max((process.calls_per_sample for process in processes), default=1)
+    if most > 1:
+        detail = f"a call is so short that up to {most} were timed together, and no percentile of single calls is known"
+        yield Reason(
+            code="short-calls", level="note", detail=detail, evidence={"calls": float(most)}, advice="a larger --batch"
+        )
 
 
 def _scatter(processes: Sequence[Process]) -> Iterator[Reason]:
-    medians = sorted(stats.median(process.samples_ns) for process in processes)
+    medians = sorted(_medians(processes))
     if medians and medians[-1] > MOST_SPREAD * medians[0]:
         detail = f"the processes' medians lie between {medians[0] / 1e3:.4g} and {medians[-1] / 1e3:.4g} us"
+        evidence = {"least_ns": medians[0], "most_ns": medians[-1]}
         advice = "end what else runs on this machine, or take fewer --threads"
-        yield Reason(code="scattered", level="caveat", detail=detail, advice=advice)
+        yield Reason(code="scattered", level="caveat", detail=detail, evidence=evidence, advice=advice)
+
+
+def _unsteady(processes: Sequence[Process]) -> Iterator[Reason]:
+    found = _steadiness(processes)
+    if found and found.not_steady > MOST_UNSTEADY * len(processes):
+        detail = f"latency drifted within {found.not_steady} of {len(processes)} processes while it was timed"
+        evidence = {"not_steady": float(found.not_steady), "processes": float(len(processes))}
+        advice = "a longer warm-up, --effort standard; or a better cooler"
+        yield Reason(code="not_steady", level="caveat", detail=detail, evidence=evidence, advice=advice)
 
 
 def changed_answers(timed: NDArray[np.float32], expected: NDArray[np.float32]) -> Reason | None:

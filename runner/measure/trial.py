@@ -1,12 +1,16 @@
 """What is found of one artifact as a run goes on, and which artifact is the fastest whose answers hold."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from runner.device.forecast import Forecast
 from runner.manifest import Artifact, Entry
 from runner.measure import latency
 from runner.measure.answers import Answers, Subject
-from runner.report import Accuracy, ArtifactReport, Process, Reason
+from runner.measure.disturbance import disturbances
+from runner.measure.rounds import Course
+from runner.operators import OperatorTime
+from runner.report import Accuracy, ArtifactReport, EnergyUse, Expectation, Reason, Scenario
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""
@@ -25,15 +29,20 @@ class Trial:
     subject: Subject | None = None
     answers: Answers | None = None
     accuracy: Accuracy | None = None
-    to_time: bool = False
+    expected: Forecast | None = None
+    """What was told of it before it was run."""
     unavailable: bool = False
     """Nothing here can run it."""
-    processes: list[Process] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
+    """One for each scenario in which its time is to be taken."""
+    energy: tuple[EnergyUse, ...] = ()
+    operators: tuple[OperatorTime, ...] = ()
     reasons: list[Reason] = field(default_factory=list)
 
-    def report(self, entry: Entry, batch: int) -> ArtifactReport:
-        """Return what was found, as it stands in a report."""
+    def report(self, entry: Entry, first: Scenario) -> ArtifactReport:
+        """Return what was found, as it stands in a report: the latency of the `first` scenario before all others."""
+        found = {course.scenario: latency.latency(course.timings()) for course in self.courses}
+        processes = next((course.processes for course in self.courses if course.scenario == first), ())
         return ArtifactReport(
             name=self.artifact.name,
             title=self.artifact.title,
@@ -42,16 +51,35 @@ class Trial:
             sha256=entry.sha256,
             size_bytes=entry.size_bytes,
             runtime=self.answers.runtime if self.answers else None,
+            expected=_expectation(self.expected) if self.expected else None,
             accuracy=self.accuracy,
-            latency=latency.latency(self.processes, self.failures, batch),
-            peak_bytes=latency.peak_bytes(self.processes),
-            reasons=tuple(self.reasons) + self._timing_reasons(),
+            latency=found.get(first),
+            scenarios=tuple(each for scenario, each in found.items() if scenario != first and each is not None),
+            peak_bytes=latency.peak_bytes(processes),
+            energy=self.energy,
+            operators=self.operators,
+            reasons=(*(self.expected.reasons if self.expected else ()), *self.reasons, *self._timing_reasons()),
         )
 
-    def _timing_reasons(self) -> tuple[Reason, ...]:
-        if self.to_time and (self.processes or self.failures):
-            return latency.reasons(self.processes, self.failures)
-        return (INTERRUPTED,) if self.to_time or not self.reasons else ()
+    def _timing_reasons(self) -> Iterator[Reason]:
+        begun = [course for course in self.courses if course.processes or course.failures]
+        for course in begun:
+            place = "" if course is self.courses[0] else f"{course.scenario.words}: "
+            of_times = (*latency.reasons(course.timings()), *disturbances(course.processes))
+            for reason in (*of_times, *filter(None, [course.changed])):
+                yield replace(reason, detail=f"{place}{reason.detail}")
+        if len(begun) < len(self.courses) or not (self.courses or self.reasons):
+            yield INTERRUPTED
+
+
+def _expectation(found: Forecast) -> Expectation:
+    speedup = found.speedup
+    return Expectation(
+        kernel=found.kernel,
+        least_speedup=speedup.low if speedup else None,
+        most_speedup=speedup.high if speedup else None,
+        evidence=speedup.evidence if speedup else "",
+    )
 
 
 def fastest(reports: Sequence[ArtifactReport], reference_top1: float) -> str | None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from runner import codec
 from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.operators import OperatorTime
+from runner.process import Process
 from runner.progress import Advance
-from runner.report import Process
-from runner.worker import Job, Order, Timing, encode
+from runner.worker.order import Job, Order, Timing, encode
 
 ROOT = Path(__file__).absolute().parent.parent.parent
 """The folder, or the bundle, that holds the package `runner`."""
@@ -31,12 +32,15 @@ MOST_PADDING = 4096
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 READ_BYTES = 1 << 16
 
+SMALLER = "fewer --threads, or a smaller model"
 DEATHS = {
-    signal.SIGKILL: "the system most likely ran out of memory: fewer --threads, or a smaller model",
+    signal.SIGKILL: f"the system most likely ran out of memory: {SMALLER}",
     signal.SIGILL: "this build of the runtime uses instructions that the CPU does not have: install an older one",
     signal.SIGSEGV: "another version of the runtime",
     signal.SIGBUS: "see that the disk is not full and the bundle is still in its place",
 }
+NO_MEMORY = ("MemoryError", "bad_alloc", "can't allocate memory")
+"""What Python, C++ and torch say where they get none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +65,24 @@ class Timed:
     """The last answer to each of them that was reached: batches x batch x classes."""
 
 
+def ignore_window(_: bool) -> None:
+    """Do nothing at the borders of the timed window."""
+
+
 class Workers(Protocol):
     """Runs jobs, each in a fresh process."""
 
     def answer(self, job: Job, advance: Advance) -> Answered:
         """Return the logits of every sample. Raises MeasurementError and RuntimeUnavailable."""
 
-    def time(self, job: Job, timing: Timing) -> Timed:
-        """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
+    def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
+        """Return the latency of many calls; `window` hears when the timed window begins, True, and when it ends.
+
+        Raises MeasurementError and RuntimeUnavailable.
+        """
+
+    def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
+        """Return the time of each operator. Raises MeasurementError and RuntimeUnavailable."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +93,7 @@ class Result:
     version: str
     batches: tuple[int, ...] = ()
     process: Process | None = None
+    operators: tuple[OperatorTime, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,9 +107,10 @@ class Unavailable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One line that a worker writes: one of the three."""
+    """One line that a worker writes: one of the four."""
 
     done: int | None = None
+    timed: bool | None = None
     result: Result | None = None
     unavailable: Unavailable | None = None
 
@@ -109,15 +125,15 @@ class Subprocesses:
     def answer(self, job: Job, advance: Advance) -> Answered:
         """Return the logits of every sample. Raises MeasurementError and RuntimeUnavailable."""
         with _output() as path:
-            result = self._converse(Order(job=job, timing=None, output=path, parent=os.getpid()), advance)
+            order = Order(job=job, timing=None, output=path, parent=os.getpid())
+            result = self._converse(order, advance, ignore_window)
             return Answered(provider=result.provider, version=result.version, logits=_load_logits(path))
 
-    def time(self, job: Job, timing: Timing) -> Timed:
+    def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
         """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
         with _output() as path:
-            result = self._converse(
-                Order(job=job, timing=timing, output=path, parent=os.getpid()), lambda *_, **__: None
-            )
+            order = Order(job=job, timing=timing, output=path, parent=os.getpid())
+            result = self._converse(order, lambda *_, **__: None, window)
             if result.process is None:
                 raise MeasurementError("the worker returned no times")
             return Timed(
@@ -128,7 +144,13 @@ class Subprocesses:
                 logits=_load_logits(path),
             )
 
-    def _converse(self, order: Order, advance: Advance) -> Result:
+    def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
+        """Return the time of each operator. Raises MeasurementError and RuntimeUnavailable."""
+        with _output() as path:
+            order = Order(job=job, timing=None, profiling_seed=seed, output=path, parent=os.getpid())
+            return self._converse(order, lambda *_, **__: None, ignore_window).operators
+
+    def _converse(self, order: Order, advance: Advance, window: Callable[[bool], None]) -> Result:
         """Give a fresh worker its order, and return what it says last."""
         done = 0
         with tempfile.TemporaryFile() as stderr, _process(order, stderr) as process:
@@ -138,6 +160,8 @@ class Subprocesses:
                     raise RuntimeUnavailable(
                         line.unavailable.what, where=line.unavailable.where, advice=line.unavailable.advice
                     )
+                if line.timed is not None:
+                    window(line.timed)
                 if line.done is not None:
                     advance(line.done - done)
                     done = line.done
@@ -199,7 +223,7 @@ def _environment(order: Order) -> dict[str, str]:
     threads = dict.fromkeys(THREAD_VARIABLES, str(order.job.options.threads))
     seed = order.timing.seed if order.timing else 0
     padding = "x" * random.Random(seed).randrange(MOST_PADDING)  # noqa: S311 - no secret
-    waiting = {} if order.timing else {"OMP_WAIT_POLICY": "PASSIVE"}
+    waiting = {} if order.timing or order.profiling_seed is not None else {"OMP_WAIT_POLICY": "PASSIVE"}
     return {**os.environ, **threads, **waiting, "EDGEPACK_PADDING": padding}
 
 
@@ -238,4 +262,6 @@ def _death(status: int, stderr: IO[bytes]) -> MeasurementError:
         return MeasurementError(f"the worker was ended by {name}", advice=DEATHS.get(signal.Signals(-status), ""))
     stderr.seek(0)
     lines = stderr.read().decode(errors="replace").strip().splitlines()
-    return MeasurementError(f"the worker ended with status {status}: {lines[-1] if lines else 'it left no word'}")
+    last = lines[-1] if lines else "it left no word"
+    advice = SMALLER if any(word in last for word in NO_MEMORY) else ""
+    return MeasurementError(f"the worker ended with status {status}: {last}", advice=advice)

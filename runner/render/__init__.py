@@ -1,12 +1,18 @@
-"""Reports and devices as pages: what a person looks at after a run."""
+"""Reports as pages: what a person looks at after a run."""
 
 from collections.abc import Iterator, Sequence
 
 from runner.render import units
+from runner.render.details import detail_blocks
+from runner.render.device import device_line, device_page
+from runner.render.operators import operator_blocks
 from runner.render.packing import packing_blocks
 from runner.render.page import Block, Listing, Page, Table, Title, drop_empty_columns
+from runner.render.scenarios import scenario_blocks
 from runner.render.units import NONE, Scale
-from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report
+from runner.report import Accuracy, ArtifactReport, Report
+
+__all__ = ["base", "device_line", "device_page", "report_page", "run_line"]
 
 STATUS = {
     "valid": "Valid.",
@@ -19,13 +25,15 @@ def report_page(report: Report) -> Page:
     """Return a report as a page: figures beside those of fp32, details, the fastest, and every reason."""
     notes = _numbered(report.artifacts)
     names = [_marked(artifact, notes) for artifact in report.artifacts]
-    run = tuple(map(told, report.reasons))
+    run = tuple(reason.line for reason in report.reasons)
     blocks: list[Block] = [
         Title(text=f"{report.bundle_name} for {report.target}"),
         f"{device_line(report.device)} · {run_line(report)} · {bundle_line(report)}",
         _figures(report, names),
         _legend(report),
-        _details(report),
+        *detail_blocks(report),
+        *scenario_blocks(report),
+        *operator_blocks(report),
         _fastest(report),
     ]
     lines = (*(f"[{number}] {text}" for text, number in notes.items()), *run)
@@ -37,48 +45,6 @@ def report_page(report: Report) -> Page:
         STATUS[report.status] if report.complete else f"Interrupted before it was done. {STATUS[report.status]}"
     )
     return tuple(block for block in blocks if block)
-
-
-def device_page(facts: DeviceFacts, state: DeviceState) -> Page:
-    """Return what a machine is, what it does at this moment, and what can run on it, as a page."""
-    memory = units.size_scale([facts.memory_bytes]).show(facts.memory_bytes)
-    rows = (
-        ("system", f"{facts.system}, {facts.python}"),
-        ("CPUs", f"{facts.cpus} usable, numbers {', '.join(map(str, facts.affinity))}"),
-        ("memory", memory),
-        ("CUDA", ", ".join(facts.cuda) or "no device"),
-        ("virtual", facts.virtual or "no"),
-        ("emulated", facts.emulated or "no"),
-        ("governor", facts.governor or NONE),
-        ("load", units.number(state.load_average, 2)),
-        ("temperature", f"{units.number(state.temperature_c, 1)} °C" if state.temperature_c is not None else NONE),
-        ("frequency", f"{units.number(state.frequency_mhz, 0)} MHz" if state.frequency_mhz is not None else NONE),
-        ("throttled", NONE if state.throttled is None else "yes" if state.throttled else "no"),
-    )
-    runtimes = tuple(
-        (runtime.format, f"{runtime.package} {runtime.version or 'not installed'}", runtime.kernel)
-        for runtime in facts.runtimes
-    )
-    variables = ", ".join(f"{name}={value}" for name, value in facts.environment.items())
-    return (
-        Title(text=device_line(facts)),
-        Table(columns=("fact", "value"), rows=rows, left=2),
-        f"Instructions for int8 and half precision: {', '.join(facts.features) or 'none'}",
-        f"Variables that change a runtime's speed: {variables or 'none is set'}",
-        Table(columns=("artifacts", "runtime", "int8 kernels"), rows=runtimes, left=3),
-    )
-
-
-def told(reason: Reason) -> str:
-    """Return a reason as one line."""
-    level = "" if reason.level == "note" else f"{reason.level}: "
-    return f"{level}{reason.detail}" + (f"; try: {reason.advice}" if reason.advice else "")
-
-
-def device_line(facts: DeviceFacts) -> str:
-    """Return what a machine is, in a few words."""
-    name = f"{facts.board} ({facts.cpu})" if facts.board else facts.cpu
-    return ", ".join((name, facts.machine, f"{facts.cpus} CPU{'s' if facts.cpus > 1 else ''}", *facts.cuda))
 
 
 def run_line(report: Report) -> str:
@@ -100,10 +66,12 @@ def _numbered(artifacts: Sequence[ArtifactReport]) -> dict[str, int]:
 
 
 def _reasons(artifact: ArtifactReport) -> Iterator[str]:
-    yield from map(told, artifact.reasons)
+    yield from (reason.line for reason in artifact.reasons)
     if artifact.latency:
         yield from artifact.latency.failures
-        if artifact.latency.p95_ns is None:
+        # What is said of calls that were timed together says why these have none.
+        together = any(process.calls_per_sample > 1 for process in artifact.latency.processes)
+        if artifact.latency.p95_ns is None and not together:
             yield "p95 needs 59 samples in each process"
 
 
@@ -133,12 +101,10 @@ def _figures(report: Report, names: Sequence[str]) -> Table:
         "ratio",
         "top-1",
         "top-5",
-        "loss",
         "agreement",
         "latency",
         "ratio",
         "interval",
-        "p95",
     )
     best = [artifact.name == report.fastest for artifact in report.artifacts]
     table = Table(columns=columns, rows=tuple(rows), best=best.index(True) if any(best) else None)
@@ -152,17 +118,16 @@ def _file_cells(artifact: ArtifactReport, fp32: ArtifactReport | None, sizes: Sc
 
 def _answer_cells(accuracy: Accuracy | None) -> tuple[str, ...]:
     if accuracy is None:
-        return NONE, NONE, NONE, NONE
-    shares = (accuracy.top1, accuracy.top5)
-    return (*map(units.percent, shares), units.number(accuracy.loss, 4), units.percent(accuracy.agreement))
+        return NONE, NONE, NONE
+    return units.percent(accuracy.top1), units.percent(accuracy.top5), units.percent(accuracy.agreement)
 
 
 def _latency_cells(artifact: ArtifactReport, fp32: ArtifactReport | None, times: Scale) -> tuple[str, ...]:
     latency = artifact.latency
     if latency is None:
-        return NONE, NONE, NONE, NONE
+        return NONE, NONE, NONE
     span = times.span(latency.interval.low, latency.interval.high)
-    return times.show(latency.median_ns), units.times(_ratio(artifact, fp32)), span, times.show(latency.p95_ns)
+    return times.show(latency.median_ns), units.times(_ratio(artifact, fp32)), span
 
 
 def _ratio(artifact: ArtifactReport, fp32: ArtifactReport | None) -> float | None:
@@ -181,51 +146,6 @@ def _legend(report: Report) -> str:
     fewest = min(measured, key=lambda latency: len(latency.processes))
     count, coverage = len(fewest.processes), units.percent(fewest.interval.confidence, 1)
     return f"{ratios}{agreement}latency: median of {count} process medians and its {coverage} interval."
-
-
-def _details(report: Report) -> Table | str:
-    ran = [it for it in report.artifacts if it.runtime]
-    timed = [it.latency for it in ran if it.latency]
-    loads = units.time_scale([latency.load_ns for latency in timed])
-    firsts = units.time_scale([latency.first_ns for latency in timed])
-    peaks = units.size_scale([it.peak_bytes for it in ran])
-    rows = tuple(
-        (
-            it.name,
-            runtime_line(it),
-            *_start_cells(it.latency, loads, firsts),
-            peaks.show(it.peak_bytes),
-            *_host_cells(it),
-        )
-        for it in ran
-    )
-    columns = ("artifact", "runtime", "throughput", "load", "first", "peak memory", "SNR", "as on host")
-    return drop_empty_columns(Table(columns=columns, rows=rows, left=2), NONE) if rows else ""
-
-
-def runtime_line(artifact: ArtifactReport) -> str:
-    """Return what executed an artifact, in a few words."""
-    runtime = artifact.runtime
-    if runtime is None:
-        return NONE
-    package = {"onnx": "onnxruntime", "torchscript": "torch"}[runtime.name]
-    provider = runtime.provider.replace("ExecutionProvider", "").removeprefix("torch ")
-    return f"{package} {runtime.version}, {provider}"
-
-
-def _start_cells(latency: Latency | None, loads: Scale, firsts: Scale) -> tuple[str, ...]:
-    if latency is None:
-        return NONE, NONE, NONE
-    return units.rate(latency.throughput_per_s), loads.show(latency.load_ns), firsts.show(latency.first_ns)
-
-
-def _host_cells(artifact: ArtifactReport) -> tuple[str, ...]:
-    accuracy = artifact.accuracy
-    if accuracy is None:
-        return NONE, NONE
-    snr = NONE if accuracy.snr_db is None else f"{accuracy.snr_db:.1f} dB"
-    flips = f"{len(accuracy.flips)} flip{'' if len(accuracy.flips) == 1 else 's'}"
-    return snr, "identical" if accuracy.identical_to_host else flips
 
 
 def _fastest(report: Report) -> str:

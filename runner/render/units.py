@@ -9,6 +9,7 @@ NONE = "—"
 
 SIZES = (("B", 1.0), ("KiB", 1024.0), ("MiB", 1024.0**2), ("GiB", 1024.0**3))
 TIMES = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9))
+ENERGIES = (("nJ", 1.0), ("µJ", 1e3), ("mJ", 1e6), ("J", 1e9))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,11 @@ def size_scale(values: Sequence[float | None], resolution: float = 0.01) -> Scal
     return _scale(values, SIZES, resolution)
 
 
+def energy_scale(values: Sequence[float | None], resolution: float = 0.01) -> Scale:
+    """Return the scale for energies in nanojoules that shows the smallest of them to `resolution`, a fraction."""
+    return _scale(values, ENERGIES, resolution)
+
+
 def _scale(values: Sequence[float | None], units: Sequence[tuple[str, float]], resolution: float) -> Scale:
     known = [value for value in values if value]
     smallest, largest = min(known, default=1.0), max(known, default=1.0)
@@ -70,7 +76,12 @@ def points(value: float | None) -> str:
     """Return a difference of two fractions in percentage points, with its sign."""
     if value is None:
         return NONE
-    return f"{100 * value:+.2f}" if round(100 * value, 2) else "0.00"
+    return signed(100 * value)
+
+
+def signed(value: float) -> str:
+    """Return a number of two decimals with its sign."""
+    return f"{value:+.2f}" if round(value, 2) else "0.00"
 
 
 def times(value: float | None) -> str:

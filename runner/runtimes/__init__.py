@@ -1,9 +1,8 @@
 """What executes an artifact. Each runtime is one module of this folder, imported only when an artifact needs it."""
 
 import importlib
-import importlib.metadata
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.manifest import Device, Engine, Format
+from runner.operators import OperatorTime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +25,18 @@ class Options:
     """The quantization engine that a TorchScript int8 artifact was made for."""
     exact_int8: bool = False
     """Take no int8 instruction that saturates, where the runtime leaves a choice: answers before speed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profiling:
+    """What a profiler sees of an artifact."""
+
+    inputs: Sequence[NDArray[np.float32]]
+    """One after the other."""
+    warmups: int
+    """How many of them, from the first, do not count."""
+    folder: Path
+    """For files that the caller removes."""
 
 
 class Session(Protocol):
@@ -41,12 +53,18 @@ class Session(Protocol):
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits, N x classes, of prepared samples, N x C x H x W."""
 
+    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
+        """Run once more, and return the time by the accelerator's own events; None where there are none."""
+
 
 class Runtime(Protocol):
     """What each module of this folder offers."""
 
     def load(self, path: Path, options: Options) -> Session:
         """Load an artifact. Raises RuntimeUnavailable."""
+
+    def profile(self, path: Path, options: Options, profiling: Profiling) -> Sequence[OperatorTime]:
+        """Run an artifact, and return the time of each of its operators. Raises RuntimeUnavailable."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +106,14 @@ def load_runtime(name: Format) -> Runtime:
 
 def installed_version(name: Format) -> str | None:
     """Return the version of a format's runtime without importing it, or None where it is not installed."""
+    from importlib import metadata  # noqa: PLC0415 - a quarter of a worker's start, and no worker asks
+
     known = KNOWN[name]
     if importlib.util.find_spec(known.package) is None:
         return None
     for distribution in known.distributions:
         try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
             continue
     return "unknown"

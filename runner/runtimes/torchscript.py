@@ -1,16 +1,23 @@
 """TorchScript artifacts, run by PyTorch."""
 
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, record_function
 
 from runner.errors import RuntimeUnavailable
-from runner.runtimes import Options
+from runner.operators import OperatorTime, Span, operator_times
+from runner.runtimes import Options, Profiling
+
+INFERENCE = "edgepack inference"
+"""How each call of the network is marked in a profile."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +34,19 @@ class TorchScriptSession:
         with torch.inference_mode():
             logits: NDArray[np.float32] = self.module(torch.from_numpy(inputs).to(self.device)).cpu().numpy()
         return logits
+
+    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
+        """Run once more, and return the GPU's time between two events around the network; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        samples = torch.from_numpy(inputs).to(self.device)
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch
+        with torch.inference_mode():
+            began.record()
+            self.module(samples)
+            ended.record()
+        ended.synchronize()
+        return round(float(began.elapsed_time(ended)) * 1e6)
 
 
 def load(path: Path, options: Options) -> TorchScriptSession:
@@ -51,6 +71,49 @@ def load(path: Path, options: Options) -> TorchScriptSession:
             advice="a torch as new as the one that made it",
         ) from None
     return TorchScriptSession(module=module, device=device, provider=_provider(options), version=str(torch.__version__))
+
+
+def profile(path: Path, options: Options, profiling: Profiling) -> tuple[OperatorTime, ...]:
+    """Run a TorchScript file, and return the time of each operator that it calls, those that this one calls included.
+
+    Raises RuntimeUnavailable where it cannot be loaded.
+    """
+    session = load(path, options)
+    warm, counted = profiling.inputs[: profiling.warmups], profiling.inputs[profiling.warmups :]
+    for inputs in warm:
+        session.run(inputs)
+    samples = [torch.from_numpy(inputs).to(session.device) for inputs in counted]
+    gpu = [ProfilerActivity.CUDA] if session.device.type == "cuda" else []
+    with torch.inference_mode(), torch.profiler.profile(activities=[ProfilerActivity.CPU, *gpu]) as profiler:
+        for each in samples:
+            with record_function(INFERENCE):
+                session.module(each)
+    marks = [event for event in profiler.events() if event.name == INFERENCE and event.cpu_parent is None]
+    spans = (span for number, mark in enumerate(marks) for span in _spans(mark, number, on_gpu=bool(gpu)))
+    return operator_times(spans, len(counted))
+
+
+def _spans(mark: FunctionEvent, inference: int, *, on_gpu: bool) -> Iterator[Span]:
+    """Yield the operators of one call of the network: TorchScript's have no names, and so are counted by type."""
+    seen = Counter[str]()
+    for event in _operators(mark.cpu_children):
+        seen[event.name] += 1
+        took_us = event.device_time_total if on_gpu else event.cpu_time_total
+        yield Span(
+            name=f"{event.name} {seen[event.name]}",
+            op_type=event.name,
+            inference=inference,
+            duration_ns=1000.0 * took_us,
+        )
+
+
+def _operators(events: Iterable[FunctionEvent]) -> Iterator[FunctionEvent]:
+    """Yield the outermost operators: what is none, such as a module's `forward`, only holds others."""
+    for event in sorted(events, key=lambda each: each.time_range.start):
+        if "::" in event.name or not event.cpu_children:
+            yield event
+        else:
+            yield from _operators(event.cpu_children)
 
 
 def _set_engine(path: Path, options: Options) -> None:

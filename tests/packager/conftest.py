@@ -12,7 +12,7 @@ import models
 from packager import data, recipe
 from packager.data import Splits, embedded
 from packager.train import Job, train
-from runner import measure
+from runner.measure import session
 from runner.measure.latency import Plan
 from runner.progress import Silent
 
@@ -59,7 +59,7 @@ def trained(few_splits: Splits) -> nn.Module:
 @pytest.fixture
 def short_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time for a hundredth of a second in each process; everything else is as it always is."""
-    monkeypatch.setattr(measure, "PLANS", {"quick": Plan(processes=5, warmup_s=0.01, timed_s=0.01)})
+    monkeypatch.setattr(session, "PLANS", {"quick": Plan(processes=5, warmup_s=0.01, timed_s=0.01)})
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from runner import cli, codec, edge, report, verify
 from runner.bundle import FP32_REFERENCE
+from runner.cli_types import Percentage
 from runner.compare.comparison import Comparison
 from runner.report import Effort, Report
 from tests import bundles, networks, reports
@@ -63,7 +64,7 @@ def measured(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[En
     """Measure the bundle once, and return how that ended and where."""
     folder = tmp_path_factory.mktemp("measured")
     found = subprocess.run(
-        [*bench_runner(), str(bundle), "--threads", "1"],
+        [*bench_runner(), str(bundle), "--threads", "1", "--profile-ops"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -105,6 +106,16 @@ def test_help_loads_nothing_heavy_and_shows_both_forms() -> None:
         assert word in found.stdout
 
 
+def test_operators_are_profiled_where_that_is_asked_for(measured: tuple[Ended, Path]) -> None:
+    ended, folder = measured
+    found = report.load(next(folder.glob("*.report.json")))
+    assert found.settings.profile_ops
+    fp32, fp16 = found.artifacts
+    assert {"Conv", "Gemm"} <= {operator.op_type for operator in fp32.operators}
+    assert "fp32.onnx: dearest operators" in ended.out
+    assert fp16.operators == ()
+
+
 def test_the_efforts_are_those_of_the_report() -> None:
     assert get_args(Effort) == cli.EFFORTS
 
@@ -122,7 +133,7 @@ def test_measuring_prints_the_table_and_writes_a_report_that_holds(measured: tup
     assert fp32 is not None
     assert fp32.accuracy is not None
     assert (fp32.accuracy.top1, fp32.accuracy.agreement) == (1.0, 1.0)
-    assert found.settings == report.Settings(threads=1)
+    assert found.settings == report.Settings(threads=1, profile_ops=True)
     assert [path.name for path in folder.iterdir()] == ["net.report.json"]
 
 
@@ -133,9 +144,13 @@ def test_what_was_measured_is_verified_and_compared_with_itself(
     ended = bench(capsys, "verify", path)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == f"{path}: every figure of 2 artifacts follows from its record, and the digest fits\n"
-    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "0%")
+    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "1min")
+    assert (compared.code, compared.out) == (2, "")
+    assert "'1min' is no time: write 5ms, 800us or 1.5s" in compared.err
+    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "60s")
     assert compared.code == 0
-    assert "held       fp32.onnx  top-1 at most 0.00 points" in compared.out
+    assert "held       fp32.onnx  top-1 at most -6.00 points" in compared.out
+    assert "held       fp32.onnx  latency at most 60.0 s" in compared.out
 
 
 def test_an_interrupted_run_writes_what_it_has_and_ends_with_130(bundle: Path, here: Path) -> None:
@@ -229,6 +244,10 @@ def test_nothing_that_can_run_is_exit_4(bundle: Path, here: Path, capsys: pytest
         (["--max-slowdown", "150%"], 0),
         (["--max-slowdown", "5%"], 1),
         (["--max-slowdown", "0.05"], 1),
+        (["--max-latency", "400us"], 0),
+        (["--max-latency", "400us", "--strict"], 1),
+        (["--max-latency", "0.3ms"], 0),
+        (["--max-latency", "290 µs"], 1),
         (["--max-accuracy-drop", "0.5%"], 0),
         (["--max-accuracy-drop", "0.5%", "--strict"], 1),
         (["--max-slowdown", "100%"], 0),
@@ -242,6 +261,18 @@ def test_comparing_ends_with_1_where_a_limit_is_missed(
     ended = bench(capsys, "compare", host, device, *options)
     assert (ended.code, ended.err) == (code, "")
     assert ended.out.startswith("net for x86: the device beside the host\n")
+
+
+def test_the_margins_of_a_comparison_are_the_users(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(here / "host.json", reports.host())
+    words = {}
+    for options in ([], ["--margin", "8%", "--accuracy-margin", "6%"]):
+        found = codec.read_json(Comparison, bench(capsys, "compare", path, path, "--json", *options).out)
+        int8 = found.artifacts[1]
+        assert int8.answers is not None
+        words[found.margins.latency, found.margins.accuracy] = (int8.word, int8.answers.word)
+    assert words == {(0.02, 0.01): ("inconclusive", "undecided"), (0.08, 0.06): ("equivalent", "non-inferior")}
+    assert bench(capsys, "compare", path, path, "--margin", "2").code == 2
 
 
 def test_a_comparison_is_one_json_document_or_markdown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,7 +304,7 @@ def test_a_limit_that_cannot_be_meant_is_a_usage_error(
 
 
 def test_a_percentage_is_the_nearest_fraction() -> None:
-    percentage = cli.Percentage()
+    percentage = Percentage()
     assert percentage.convert("0.3%", None, None) == 6 / 2000
     assert percentage.convert(" 5 % ", None, None) == 0.05
     assert percentage.convert("0.05", None, None) == 0.05

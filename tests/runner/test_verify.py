@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from runner import verify
+from runner import report, verify
 from runner.interval import Interval
-from runner.report import Accuracy, ArtifactReport, Latency, Process, Report
+from runner.process import Process, Usage
+from runner.report import Accuracy, ArtifactReport, Latency, Report
 from tests import reports
+
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def changed(change: Callable[[ArtifactReport], ArtifactReport]) -> Report:
@@ -57,6 +61,21 @@ def test_figures_that_follow_from_the_record_are_not_complained_of() -> None:
         assert verify.contradictions(whole) == ()
 
 
+@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2"])
+def test_a_golden_report_of_every_schema_follows_from_its_record(schema: str) -> None:
+    assert verify.contradictions(report.load(GOLDEN / f"report-{schema}.json")) == ()
+
+
+def test_a_figure_that_was_made_up_in_an_old_report_is_named() -> None:
+    whole = report.load(GOLDEN / "report-1.1.json")
+    ran = whole.artifacts[0]
+    assert ran.latency is not None
+    forged = replace(ran, latency=replace(ran.latency, median_ns=1.0))
+    assert verify.contradictions(replace(whole, artifacts=(forged, *whole.artifacts[1:]))) == (
+        "int8.torchscript: latency.median_ns: reported 1, the record gives 60000",
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -100,6 +119,17 @@ def test_a_figure_that_was_made_up_is_named(change: Callable[[ArtifactReport], A
     assert verify.contradictions(changed(change)) == (problem,)
 
 
+def test_a_disturbance_that_nobody_tells_is_named() -> None:
+    usage = Usage(began_ns=0, ended_ns=1, major_faults=3, involuntary_switches=0, cpu_ns=1, swap_bytes=0)
+    faulty = in_first_process(lambda it: replace(it, usage=usage))
+    whole = reports.host()
+    found = verify.contradictions(reports.with_artifact(whole, faulty(whole.artifacts[1])))
+    assert found == (
+        "int8.onnx: latency: the record gives the reason 'major-faults', and none is reported: 3 pages came from the "
+        f"disk in a timed window, in 1 of {len(whole.artifacts[1].latency.processes)} processes",  # type: ignore[union-attr]  # it has one
+    )
+
+
 def test_a_flip_that_does_not_fit_its_label_is_named() -> None:
     whole = reports.complete()
     ran = whole.artifacts[0]
@@ -108,6 +138,14 @@ def test_a_flip_that_does_not_fit_its_label_is_named() -> None:
     forged = reports.with_artifact(whole, replace(ran, accuracy=replace(ran.accuracy, flips=(flip,))))
     problem = "int8.torchscript: accuracy.flips: sample 1: not what its label and its prediction say"
     assert verify.contradictions(forged) == (problem,)
+
+
+def test_a_share_that_does_not_follow_from_the_times_of_the_operators_is_named() -> None:
+    whole = reports.complete()
+    conv, linear = whole.artifacts[0].operators
+    forged = replace(whole.artifacts[0], operators=(replace(conv, share=0.5), linear))
+    problem = "int8.torchscript: operators[0].share: reported 0.5, the record gives 0.75"
+    assert verify.contradictions(reports.with_artifact(whole, forged)) == (problem,)
 
 
 def test_a_fastest_artifact_that_was_never_timed_is_named() -> None:

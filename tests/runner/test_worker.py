@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from runner.manifest import Format
 from runner.measure import workers
 from runner.measure.workers import WORKERS, Answered
 from runner.runtimes import Options
-from runner.worker import LEAST_SAMPLES, LEAST_WARMUPS, ArrayLocation, Job, Order, Timing, decode, encode, rotation
+from runner.worker.order import ArrayLocation, Job, Order, Timing, decode, encode
+from runner.worker.samples import rotation
+from runner.worker.timing import LEAST_SAMPLES, LEAST_WARMUPS
 from tests import networks
 
 SAMPLES = 40
@@ -175,7 +178,7 @@ def _wait(condition: str, pid: int) -> list[int]:
 def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
     order = Order(job=_job(tmp_path), timing=None, output=tmp_path / "logits.npy", parent=os.getpid())
     program = (
-        "import sys; from runner.worker import decode, Timing; from runner.measure.workers import WORKERS\n"
+        "import sys; from runner.worker.order import decode, Timing; from runner.measure.workers import WORKERS\n"
         "WORKERS.time(decode(sys.stdin.read()).job, Timing(warmup_s=0, timed_s=300, seed=0))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
@@ -190,3 +193,21 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
     finally:
         parent.kill()
         parent.wait()
+
+
+def test_a_worker_stays_on_the_cpu_that_it_is_given(tmp_path: Path) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    timed = WORKERS.time(replace(_job(tmp_path), cpus=(allowed[-1],)), BRIEF)
+    assert timed.process.cpus == (allowed[-1],)
+
+
+def test_a_cpu_that_is_gone_leaves_the_worker_where_it_may_be_and_that_is_recorded(tmp_path: Path) -> None:
+    timed = WORKERS.time(replace(_job(tmp_path), cpus=(1023,)), BRIEF)
+    assert timed.process.cpus == tuple(sorted(os.sched_getaffinity(0)))
+
+
+def test_several_streams_of_a_real_worker_give_the_answers_of_one(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    timed = WORKERS.time(job, replace(BRIEF, streams=2))
+    assert len(timed.process.samples_ns) == 2 * LEAST_SAMPLES
+    assert np.array_equal(timed.logits[:, 0], _answer(job).logits[list(timed.batches)])

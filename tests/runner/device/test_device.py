@@ -8,33 +8,7 @@ import pytest
 
 from runner import device
 from runner.device import cpu, surroundings
-
-PI5_FEATURES = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
-PI4_FEATURES = "fp asimd evtstrm crc32 cpuid"
-X86_VNNI = "fpu sse4_2 f16c fma avx2 avx512f avx512bw avx512_vnni hypervisor"
-X86_AVX2 = "fpu sse4_2 f16c fma avx2"
-
-
-def _tree(root: Path, files: Mapping[str, str | bytes]) -> Path:
-    """Write the files of a machine under a root of its own."""
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return root
-
-
-def _arm_cpuinfo(features: str, part: str, cores: int = 4) -> str:
-    core = (
-        "processor\t: {}\nBogoMIPS\t: 108.00\nFeatures\t: {}\nCPU implementer\t: 0x41\n"
-        "CPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: {}\nCPU revision\t: 1\n\n"
-    )
-    return "".join(core.format(index, features, part) for index in range(cores))
-
-
-def _x86_cpuinfo(flags: str, cores: int = 2) -> str:
-    core = "processor\t: {}\nvendor_id\t: GenuineIntel\nmodel name\t: Example CPU\ncpu MHz\t\t: {}\nflags\t\t: {}\n\n"
-    return "".join(core.format(index, 2000 + 100 * index, flags) for index in range(cores))
+from tests.runner.device.trees import PI4_FEATURES, PI5_FEATURES, X86_AVX2, X86_VNNI, arm_cpuinfo, tree, x86_cpuinfo
 
 
 def _auxv(words: Mapping[int, int]) -> bytes:
@@ -42,10 +16,10 @@ def _auxv(words: Mapping[int, int]) -> bytes:
 
 
 def _pi5(root: Path) -> Path:
-    return _tree(
+    return tree(
         root,
         {
-            "proc/cpuinfo": _arm_cpuinfo(PI5_FEATURES, "0xd0b"),
+            "proc/cpuinfo": arm_cpuinfo(PI5_FEATURES, "0xd0b"),
             "proc/self/auxv": _auxv({16: 1 << 1 | 1 << 10 | 1 << 20, 26: 0}),
             "proc/self/status": "Name:\tpython3\nCpus_allowed_list:\t0-3\n",
             "proc/self/cgroup": "0::/user.slice/session.scope\n",
@@ -98,51 +72,49 @@ def test_a_raspberry_pi_5_tells_its_state(tmp_path: Path) -> None:
     ],
 )
 def test_the_throttle_bits_of_now_are_read(tmp_path: Path, place: str, text: str, expected: bool | None) -> None:
-    assert device.state(_tree(tmp_path, {place: text})).throttled is expected
+    assert device.state(tree(tmp_path, {place: text})).throttled is expected
 
 
 def test_the_firmware_itself_is_asked_before_the_cached_file(tmp_path: Path) -> None:
-    root = _tree(
-        _pi5(tmp_path), {"usr/bin/vcgencmd": '#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled=0x50004\n'}
-    )
+    root = tree(_pi5(tmp_path), {"usr/bin/vcgencmd": '#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled=0x50004\n'})
     (root / "usr/bin/vcgencmd").chmod(0o755)
     assert device.state(root).throttled is True
 
 
 def test_a_firmware_tool_that_fails_leaves_the_file(tmp_path: Path) -> None:
-    root = _tree(_pi5(tmp_path), {"usr/bin/vcgencmd": "#!/bin/sh\nexit 1\n"})
+    root = tree(_pi5(tmp_path), {"usr/bin/vcgencmd": "#!/bin/sh\nexit 1\n"})
     (root / "usr/bin/vcgencmd").chmod(0o755)
     assert device.state(root).throttled is False
 
 
 def test_a_raspberry_pi_4_has_no_dot_product(tmp_path: Path) -> None:
-    root = _tree(tmp_path, {"proc/cpuinfo": _arm_cpuinfo(PI4_FEATURES, "0xd08")})
+    root = tree(tmp_path, {"proc/cpuinfo": arm_cpuinfo(PI4_FEATURES, "0xd08")})
     facts = device.facts(root, "aarch64")
     assert (facts.cpu, facts.features) == ("Cortex-A72", ("asimd",))
     assert facts.runtimes[0].kernel == "none (NEON without dot product: int8 may gain nothing)"
 
 
 def test_the_kernels_word_to_the_process_comes_before_the_text_of_cpuinfo(tmp_path: Path) -> None:
-    cpuinfo = _arm_cpuinfo(PI5_FEATURES, "0xd0b")
-    root = _tree(tmp_path, {"proc/cpuinfo": cpuinfo, "proc/self/auxv": _auxv({16: 1 << 1, 26: 1 << 13})})
+    cpuinfo = arm_cpuinfo(PI5_FEATURES, "0xd0b")
+    root = tree(tmp_path, {"proc/cpuinfo": cpuinfo, "proc/self/auxv": _auxv({16: 1 << 1, 26: 1 << 13})})
     assert cpu.features(root, "aarch64") == ("asimd", "i8mm")
 
 
 def test_two_kinds_of_core_are_both_named(tmp_path: Path) -> None:
-    text = _arm_cpuinfo(PI5_FEATURES, "0xd05", cores=2) + _arm_cpuinfo(PI5_FEATURES, "0xd0b", cores=2)
-    assert cpu.cpu_name(_tree(tmp_path, {"proc/cpuinfo": text})) == "Cortex-A55 + Cortex-A76"
+    text = arm_cpuinfo(PI5_FEATURES, "0xd05", cores=2) + arm_cpuinfo(PI5_FEATURES, "0xd0b", cores=2)
+    assert cpu.cpu_name(tree(tmp_path, {"proc/cpuinfo": text})) == "Cortex-A55 + Cortex-A76"
 
 
 def test_a_core_that_nobody_knows_is_named_by_its_numbers(tmp_path: Path) -> None:
-    root = _tree(tmp_path, {"proc/cpuinfo": _arm_cpuinfo(PI5_FEATURES, "0xfff")})
+    root = tree(tmp_path, {"proc/cpuinfo": arm_cpuinfo(PI5_FEATURES, "0xfff")})
     assert cpu.cpu_name(root) == "ARM implementer 0x41 part 0xfff"
 
 
 def test_a_virtual_x86_machine_with_vnni_is_told_by_its_files(tmp_path: Path) -> None:
-    root = _tree(
+    root = tree(
         tmp_path,
         {
-            "proc/cpuinfo": _x86_cpuinfo(X86_VNNI),
+            "proc/cpuinfo": x86_cpuinfo(X86_VNNI),
             "sys/class/dmi/id/sys_vendor": "QEMU\n",
             "sys/class/dmi/id/product_name": "Standard PC\n",
         },
@@ -155,7 +127,7 @@ def test_a_virtual_x86_machine_with_vnni_is_told_by_its_files(tmp_path: Path) ->
 
 
 def test_x86_without_vnni_may_saturate(tmp_path: Path) -> None:
-    facts = device.facts(_tree(tmp_path, {"proc/cpuinfo": _x86_cpuinfo(X86_AVX2)}), "x86_64")
+    facts = device.facts(tree(tmp_path, {"proc/cpuinfo": x86_cpuinfo(X86_AVX2)}), "x86_64")
     assert [runtime.kernel for runtime in facts.runtimes] == ["AVX2 (may saturate)", "AVX2 (may saturate)"]
     assert facts.virtual is None
 
@@ -185,7 +157,7 @@ def test_matrix_instructions_of_arm_come_before_the_dot_product() -> None:
             {"sys/devices/system/cpu/modalias": "cpu:type:x86,ven0000fam0006mod0055:feature:,0000\n"},
             "the kernel's CPU is of the type x86, and uname says aarch64",
         ),
-        ({"proc/cpuinfo": _x86_cpuinfo(X86_VNNI)}, "/proc/cpuinfo has 'vendor_id', which aarch64 has not"),
+        ({"proc/cpuinfo": x86_cpuinfo(X86_VNNI)}, "/proc/cpuinfo has 'vendor_id', which aarch64 has not"),
         (
             {"proc/sys/fs/binfmt_misc/qemu-aarch64": "enabled\ninterpreter /usr/bin/qemu-aarch64-static\n"},
             "the kernel hands aarch64 programs to QEMU",
@@ -193,14 +165,14 @@ def test_matrix_instructions_of_arm_come_before_the_dot_product() -> None:
     ],
 )
 def test_each_sign_of_emulation_is_enough(tmp_path: Path, files: Mapping[str, str], sign: str) -> None:
-    cpuinfo = {"proc/cpuinfo": _arm_cpuinfo(PI5_FEATURES, "0xd0b")}
-    assert surroundings.emulated(_tree(tmp_path, {**cpuinfo, **files}), "aarch64") == sign
+    cpuinfo = {"proc/cpuinfo": arm_cpuinfo(PI5_FEATURES, "0xd0b")}
+    assert surroundings.emulated(tree(tmp_path, {**cpuinfo, **files}), "aarch64") == sign
 
 
 @pytest.mark.parametrize(
     ("machine", "files"),
     [
-        ("x86_64", {"proc/cpuinfo": _x86_cpuinfo(X86_AVX2), "proc/sys/kernel/arch": "x86_64"}),
+        ("x86_64", {"proc/cpuinfo": x86_cpuinfo(X86_AVX2), "proc/sys/kernel/arch": "x86_64"}),
         (
             "aarch64",
             {"proc/sys/kernel/arch": "aarch64", "sys/devices/system/cpu/modalias": "cpu:type:aarch64:feature:"},
@@ -212,7 +184,7 @@ def test_each_sign_of_emulation_is_enough(tmp_path: Path, files: Mapping[str, st
     ],
 )
 def test_a_real_machine_shows_no_sign_of_emulation(tmp_path: Path, machine: str, files: Mapping[str, str]) -> None:
-    assert surroundings.emulated(_tree(tmp_path, files), machine) is None
+    assert surroundings.emulated(tree(tmp_path, files), machine) is None
 
 
 @pytest.mark.parametrize(
@@ -228,12 +200,12 @@ def test_a_real_machine_shows_no_sign_of_emulation(tmp_path: Path, machine: str,
     ],
 )
 def test_hypervisors_and_containers_are_named(tmp_path: Path, files: Mapping[str, str], expected: str | None) -> None:
-    assert surroundings.virtual(_tree(tmp_path, files)) == expected
+    assert surroundings.virtual(tree(tmp_path, files)) == expected
 
 
 def test_a_real_x86_machine_of_a_cloud_maker_is_not_virtual(tmp_path: Path) -> None:
-    files = {"proc/cpuinfo": _x86_cpuinfo(X86_AVX2), "sys/class/dmi/id/sys_vendor": "Amazon EC2\n"}
-    assert surroundings.virtual(_tree(tmp_path, files)) is None
+    files = {"proc/cpuinfo": x86_cpuinfo(X86_AVX2), "sys/class/dmi/id/sys_vendor": "Amazon EC2\n"}
+    assert surroundings.virtual(tree(tmp_path, files)) is None
 
 
 EIGHT = {"proc/self/status": "Cpus_allowed_list:\t0-5,8,10\n"}
@@ -268,11 +240,11 @@ EIGHT = {"proc/self/status": "Cpus_allowed_list:\t0-5,8,10\n"}
 def test_usable_cpus_are_those_of_the_mask_and_of_the_quota(
     tmp_path: Path, files: Mapping[str, str], expected: int
 ) -> None:
-    assert surroundings.usable_cpus(_tree(tmp_path, {**EIGHT, **files})) == expected
+    assert surroundings.usable_cpus(tree(tmp_path, {**EIGHT, **files})) == expected
 
 
 def test_the_mask_lists_every_cpu(tmp_path: Path) -> None:
-    assert surroundings.affinity(_tree(tmp_path, EIGHT)) == (0, 1, 2, 3, 4, 5, 8, 10)
+    assert surroundings.affinity(tree(tmp_path, EIGHT)) == (0, 1, 2, 3, 4, 5, 8, 10)
 
 
 def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
@@ -285,7 +257,7 @@ def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
 
 
 def test_steal_is_the_share_of_all_cpu_time(tmp_path: Path) -> None:
-    root = _tree(tmp_path, {"proc/stat": "cpu  100 0 50 800 0 0 0 50 7 7\n"})
+    root = tree(tmp_path, {"proc/stat": "cpu  100 0 50 800 0 0 0 50 7 7\n"})
     assert device.state(root).steal_fraction == 0.05
 
 

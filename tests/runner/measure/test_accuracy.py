@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import special
+from scipy.spatial import distance
 
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.report import Flip
@@ -46,6 +48,30 @@ def test_signal_to_noise_is_that_of_the_logits_against_the_fp32_model() -> None:
     found = accuracy(noisy, noisy, REFERENCE, LABELS, 3)
     assert found.snr_db == pytest.approx(10 * math.log10(signal / (12 * 0.25)))
     assert found.identical_to_host
+
+
+def test_outputs_have_a_distance_in_angle_and_in_probabilities() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        shape = (rng.integers(1, 6), rng.integers(2, 8))
+        host, device = (rng.normal(0, 3, shape).astype(np.float32) for _ in range(2))
+        found = accuracy(device, host, host, np.zeros(shape[0], np.int64), int(shape[1]))
+        cosines = [
+            1 - distance.cosine(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(host, device, strict=True)
+        ]
+        assert found.least_cosine == pytest.approx(min(cosines), abs=1e-12)
+        p, q = (special.softmax(logits.astype(np.float64), axis=1) for logits in (host, device))
+        assert found.kl_nats == pytest.approx(float(special.rel_entr(p, q).sum(axis=1).mean()), abs=1e-12)
+
+
+def test_equal_outputs_have_no_distance_and_zeros_have_no_direction() -> None:
+    found = accuracy(REFERENCE, REFERENCE, REFERENCE, LABELS, 3)
+    assert found.least_cosine == pytest.approx(1.0)
+    assert found.kl_nats == 0.0
+    zeros = np.zeros_like(REFERENCE)
+    assert accuracy(zeros, REFERENCE, REFERENCE, LABELS, 3).least_cosine is None
+    far = np.array([[1e4, 0, 0]] * 4, np.float32)
+    assert accuracy(-far, far, far, LABELS, 3).kl_nats == pytest.approx(1e4, rel=1e-3)
 
 
 def test_a_reference_of_zeros_still_gives_a_number_that_json_can_hold() -> None:

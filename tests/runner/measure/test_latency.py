@@ -1,13 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 
-from runner.measure.latency import PLANS, changed_answers, latency, peak_bytes, reasons
+from runner.measure.latency import PLANS, Timings, changed_answers, latency, peak_bytes, reasons
+from runner.process import Process
+from runner.report import Scenario
 from tests.fakes import fake_process
 
 MEDIANS = (1_000_000, 1_040_000, 980_000, 1_010_000, 1_020_000)
 
 
+def timings(*processes: Process, failures: tuple[str, ...] = (), batch: int = 1) -> Timings:
+    return Timings(scenario=Scenario(threads=1, batch=batch), processes=processes, failures=failures, stopped="budget")
+
+
 def test_the_median_is_that_of_the_processes_medians() -> None:
-    found = latency([fake_process(median) for median in MEDIANS], (), batch=2)
+    found = latency(timings(*map(fake_process, MEDIANS), batch=2))
     assert found is not None
     assert found.median_ns == 1_010_000
     assert (found.interval.low, found.interval.high) == (980_000, 1_040_000)
@@ -15,41 +23,57 @@ def test_the_median_is_that_of_the_processes_medians() -> None:
     assert found.p95_ns == 1_010_000 + 45
     assert found.throughput_per_s == 2 * 1e9 / 1_010_000
     assert (found.load_ns, found.first_ns) == (3_000_000, 5 * 1_010_000)
-    assert [process.samples_ns[50] for process in found.processes] == list(MEDIANS)
+    assert [process.samples_ns[0] for process in found.processes] == list(MEDIANS)
 
 
 def test_one_process_with_too_few_samples_takes_the_95th_percentile_away() -> None:
-    found = latency([fake_process(1000), fake_process(1000, samples=57)], (), batch=1)
+    found = latency(timings(fake_process(1000), fake_process(1000, samples=57)))
     assert found is not None
     assert found.p95_ns is None
 
 
+def test_calls_that_were_timed_together_have_no_percentiles_and_that_is_said() -> None:
+    together = replace(fake_process(1000, samples=999), calls_per_sample=20)
+    whole = latency(timings(*[fake_process(1000, samples=999)] * 5))
+    mixed = timings(*[fake_process(1000, samples=999)] * 4, together)
+    found = latency(mixed)
+    assert whole is not None
+    assert found is not None
+    assert (whole.p95_ns, whole.p99_ns, whole.median_ns) == (1449.1, 1489.02, 1000.0)
+    assert (found.p95_ns, found.p99_ns, found.median_ns) == (None, None, 1000.0)
+    (reason,) = reasons(mixed)
+    assert (reason.code, reason.level, reason.evidence) == ("short-calls", "note", {"calls": 20})
+    assert reason.detail == (
+        "a call is so short that up to 20 were timed together, and no percentile of single calls is known"
+    )
+
+
 def test_no_process_gives_no_latency_and_says_why() -> None:
-    assert latency([], ("it died",), batch=1) is None
-    assert [(reason.code, reason.level, reason.detail) for reason in reasons([], ("it died", "again"))] == [
-        ("no-latency", "invalid", "no worker process finished; it died")
-    ]
+    assert latency(timings(failures=("it died",))) is None
+    assert [
+        (reason.code, reason.level, reason.detail) for reason in reasons(timings(failures=("it died", "again")))
+    ] == [("no-latency", "invalid", "no worker process finished; it died")]
 
 
 def test_fewer_than_five_processes_are_not_valid() -> None:
     processes = [fake_process(1000) for _ in range(4)]
-    (reason,) = reasons(processes, ("it died",))
+    (reason,) = reasons(timings(*processes, failures=("it died",)))
     assert (reason.code, reason.level) == ("few-processes", "invalid")
     assert reason.detail == "4 worker processes finished, and a median needs 5; it died"
-    assert reasons([*processes, fake_process(1000)], ("it died",)) == ()
+    assert reasons(timings(*processes, fake_process(1000), failures=("it died",))) == ()
 
 
 def test_fewer_than_a_hundred_inferences_are_a_caveat() -> None:
-    (reason,) = reasons([fake_process(10**10, samples=7) for _ in range(5)], ())
+    (reason,) = reasons(timings(*[fake_process(10**10, samples=7)] * 5))
     assert (reason.code, reason.level) == ("few-samples", "caveat")
     assert reason.detail == "a process had time for 7 inferences only, not for 100"
 
 
 def test_processes_that_are_far_apart_are_a_caveat() -> None:
-    (reason,) = reasons([fake_process(median) for median in (16_000, 16_100, 6_800_000, 16_000, 15_900)], ())
+    (reason,) = reasons(timings(*map(fake_process, (16_000, 16_100, 6_800_000, 16_000, 15_900))))
     assert (reason.code, reason.level) == ("scattered", "caveat")
     assert reason.detail == "the processes' medians lie between 15.9 and 6800 us"
-    assert reasons([fake_process(median) for median in (100_000, 125_000, 100_000, 100_000, 100_000)], ()) == ()
+    assert reasons(timings(*map(fake_process, (100_000, 125_000, 100_000, 100_000, 100_000)))) == ()
 
 
 def test_peak_memory_is_the_median_of_the_processes() -> None:

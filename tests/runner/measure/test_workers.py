@@ -10,7 +10,7 @@ from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.measure import workers
 from runner.measure.workers import WORKERS, Subprocesses
 from runner.runtimes import Options
-from runner.worker import ArrayLocation, Job, Order, Timing
+from runner.worker.order import ArrayLocation, Job, Order, Timing
 from tests import networks
 
 JOB = Job(

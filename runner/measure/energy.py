@@ -1,0 +1,47 @@
+"""The energy of an artifact, where the machine has a meter: in a pass of its own, for meters ask in a thread."""
+
+from collections.abc import Sequence
+
+from runner.device.energy import Energy, Meter
+from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.measure.rounds import Course
+from runner.measure.workers import Workers
+from runner.report import EnergyUse
+from runner.worker.order import Timing
+
+WARMUP_S = 1.0
+TIMED_S = 10.0
+"""As long as the slowest meter needs, which is NVML's."""
+
+
+def energy(course: Course, meters: Sequence[Meter], workers: Workers) -> tuple[EnergyUse, ...]:
+    """Call an artifact without a break for ten seconds, and return what each meter says of them.
+
+    Nothing is returned where the worker dies: its times tell of that already.
+    """
+    read = list[Energy]()
+
+    def window(begins: bool) -> None:
+        if begins:
+            for meter in meters:
+                meter.start()
+        else:
+            read.extend(meter.stop() for meter in meters)
+
+    timing = Timing(warmup_s=WARMUP_S, timed_s=TIMED_S, seed=0, streams=course.scenario.streams)
+    try:
+        process = workers.time(course.job, timing, window).process
+    except (MeasurementError, RuntimeUnavailable):
+        return ()
+    inferences = len(process.samples_ns) * process.calls_per_sample * course.job.batch
+    return tuple(
+        EnergyUse(
+            meter=each.meter,
+            scope=each.scope,
+            duration_ns=each.duration_ns,
+            inferences=inferences,
+            joules=each.joules,
+            reason=each.reason,
+        )
+        for each in read
+    )

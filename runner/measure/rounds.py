@@ -1,0 +1,127 @@
+"""Time artifacts in rounds, a fresh process of each in every one, so that slow drift meets all of them alike."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runner.device.counters import sensors
+from runner.device.monitor import Monitor
+from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.measure.cooling import Gate
+from runner.measure.latency import Plan, Timings, changed_answers, precise
+from runner.measure.workers import WORKERS, Workers
+from runner.process import Counters, Process, Usage
+from runner.progress import Advance
+from runner.report import Reason, Scenario, Stopped
+from runner.worker.order import Job, Timing
+
+MOST_FAILURES = 3
+"""After so many worker processes of one artifact have failed, no more of it are started."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instruments:
+    """What runs the workers, and what looks at the machine meanwhile."""
+
+    workers: Workers
+    watch: Callable[[], Monitor] = Monitor
+    gate: Gate
+
+
+def instruments(workers: Workers = WORKERS) -> Instruments:
+    """Return those of this machine, with its temperature of now as the one to come back to."""
+    read = sensors().read
+    return Instruments(workers=workers, gate=Gate(read=read, start=read()))
+
+
+@dataclass(kw_only=True, slots=True)
+class Course:
+    """What has been timed of one artifact in one scenario so far: it grows, so that Ctrl-C loses nothing."""
+
+    name: str
+    job: Job
+    scenario: Scenario
+    answers: NDArray[np.float32]
+    """What the artifact said to every sample: what it says while it is timed has to be the same."""
+    slowdown: float = 0.0
+    """By what share each call is made longer, to see whether that is found."""
+    processes: list[Process] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    changed: Reason | None = None
+    stopped: Stopped | None = None
+
+    def timings(self) -> Timings:
+        """Return the record as it stands; what has not come to an end was interrupted."""
+        return Timings(
+            scenario=self.scenario,
+            processes=tuple(self.processes),
+            failures=tuple(self.failures),
+            stopped=self.stopped or "interrupted",
+        )
+
+
+def time_in_rounds(
+    courses: Sequence[Course],
+    plan: Plan,
+    seed: int,
+    instruments: Instruments,
+    advance: Advance,
+    ended: Callable[[], None] = lambda: None,
+) -> None:
+    """Fill in the courses, until each is precise enough, or has as many processes as planned.
+
+    `ended` is called whenever one or more have come to their end.
+    """
+    for turn in range(plan.processes):
+        chance = random.Random(f"{seed}/{turn}")  # noqa: S311 - no secret
+        drawn = chance.getrandbits(32)
+        for course in chance.sample(courses, len(courses)):
+            if course.stopped is None:
+                timing = Timing(
+                    warmup_s=plan.warmup_s,
+                    timed_s=plan.timed_s,
+                    seed=drawn,
+                    streams=course.scenario.streams,
+                    slowdown=course.slowdown,
+                )
+                time_once(course, turn, timing, instruments)
+            advance(1, course.name)
+        going = [course for course in courses if course.stopped is None]
+        for course in going:
+            course.stopped = _end(course, plan, last=turn + 1 == plan.processes)
+        if any(course.stopped for course in going):
+            ended()
+
+
+def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments) -> None:
+    """Start one worker process, and note what it measured, or what became of it."""
+    job, waited_s = course.job, instruments.gate.wait()
+    try:
+        with instruments.watch() as monitor:
+            timed = instruments.workers.time(job, timing)
+    except (MeasurementError, RuntimeUnavailable) as error:
+        course.failures.append(error.what)
+        return
+    course.processes.append(
+        replace(timed.process, turn=turn, machine=_seen(monitor, timed.process.usage), waited_s=waited_s)
+    )
+    reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
+    changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)])
+    course.changed = course.changed or changed
+
+
+def _seen(monitor: Monitor, usage: Usage | None) -> tuple[Counters, ...]:
+    samples = monitor.between(usage.began_ns, usage.ended_ns) if usage else monitor.samples
+    return tuple(sample.machine for sample in samples)
+
+
+def _end(course: Course, plan: Plan, *, last: bool) -> Stopped | None:
+    """Return why a course ends here, if it does. What it says of another artifact is never a reason."""
+    if len(course.failures) >= MOST_FAILURES:
+        return "failures"
+    if plan.until_precise and precise(course.processes):
+        return "precision"
+    return "budget" if last else None

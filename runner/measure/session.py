@@ -1,0 +1,285 @@
+"""One bundle that is measured here: what is known of it from the start, and what is found as the run goes on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from runner import __version__, device, noise
+from runner.bundle import INPUTS, Bundle
+from runner.device.energy import Meter, meters
+from runner.device.forecast import forecast
+from runner.errors import MeasurementError, RuntimeUnavailable, UsageError, nearest
+from runner.manifest import Artifact, Manifest
+from runner.measure import conditions
+from runner.measure.accuracy import accuracy, logits_problem
+from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
+from runner.measure.energy import energy
+from runner.measure.latency import PLANS, Plan
+from runner.measure.operators import operator_times
+from runner.measure.rounds import Course, Instruments, instruments
+from runner.measure.trial import Trial, fastest
+from runner.measure.workers import WORKERS, Workers
+from runner.packing import Packing
+from runner.progress import Progress
+from runner.report import DeviceFacts, DeviceState, Effort, Reason, Report, Settings, seal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """What only `pack` has to add. Its report may have a CPU's answers where the target's device is not here."""
+
+    packing: Packing
+    answers: Mapping[str, Answers] = field(default_factory=dict)
+    """Of the artifacts that have been run already, by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """What is measured with, and where what there is so far is kept; tests put in their own."""
+
+    workers: Workers = WORKERS
+    facts: Callable[[], DeviceFacts] = device.facts
+    state: Callable[[], DeviceState] = device.state
+    plans: Mapping[Effort, Plan] = field(default_factory=lambda: PLANS)
+    save: Callable[[Report], None] = lambda _: None
+    instruments: Callable[[Workers], Instruments] = instruments
+    """What looks at the machine while the workers run."""
+    meters: Callable[[], Sequence[Meter]] = meters
+    """Of energy."""
+    floor: Callable[[DeviceFacts], float | None] = noise.load
+    """By how much two sessions on this device differ, where `selftest` has measured it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """A bundle, how it is measured, and its artifacts, of which more becomes known."""
+
+    source: Bundle
+    settings: Settings
+    trials: tuple[Trial, ...]
+    evaluation: Evaluation
+    created: str
+    """The start of the run, UTC, ISO 8601."""
+    facts: DeviceFacts
+    before: DeviceState
+    progress: Progress
+    bench: Bench
+    folder: Path
+    """Where artifacts are written as files."""
+    host: Host | None = None
+    interleaved: str | None = None
+    """What this session has in common with the other one that it takes turns with."""
+
+    @property
+    def courses(self) -> tuple[Course, ...]:
+        """What is to be timed."""
+        return tuple(course for trial in self.trials for course in trial.courses)
+
+
+def begin(  # noqa: PLR0913 - what a run is given, and where
+    source: Bundle,
+    settings: Settings,
+    *,
+    only: Sequence[str],
+    progress: Progress,
+    bench: Bench,
+    folder: Path,
+    host: Host | None = None,
+    interleaved: str | None = None,
+) -> Session:
+    """Return a session in which nothing is measured yet. Raises UsageError and BundleError."""
+    trials = tuple(Trial(artifact=artifact) for artifact in _chosen(source.manifest, only))
+    evaluation = load_evaluation(source, [trial.artifact.name for trial in trials])
+    for scenario in (settings.scenario, *settings.more):
+        if not 0 < scenario.batch <= evaluation.samples:
+            expected = f"expected 1 to {evaluation.samples}, the samples that there are"
+            raise UsageError(f"batch: {expected}, got {scenario.batch}")
+    return Session(
+        source=source,
+        settings=settings,
+        trials=trials,
+        evaluation=evaluation,
+        created=datetime.now(tz=UTC).isoformat(timespec="seconds"),
+        facts=bench.facts(),
+        before=bench.state(),
+        progress=progress,
+        bench=bench,
+        folder=folder,
+        host=host,
+        interleaved=interleaved,
+    )
+
+
+def answer_all(session: Session, keep: Callable[[], None]) -> None:
+    """Take the answers of every artifact; `keep` is called after each. Raises RuntimeUnavailable where none runs."""
+    for trial in session.trials:
+        answer(session, trial)
+        if trial.answers:
+            keep()
+    if all(trial.unavailable for trial in session.trials):
+        raise _nothing_runs(session.trials)
+
+
+def first_course(session: Session, preferred: str | None) -> Course:
+    """Answer one artifact after the other, the preferred one first, until one can be timed, and return that.
+
+    Raises RuntimeUnavailable where none runs here, and MeasurementError where none answers well.
+    """
+    for trial in sorted(session.trials, key=lambda trial: trial.artifact.name != preferred):
+        answer(session, trial)
+        if trial.courses:
+            return trial.courses[0]
+    if all(trial.unavailable for trial in session.trials):
+        raise _nothing_runs(session.trials)
+    what = "; ".join(f"{trial.artifact.name}: {reason.detail}" for trial in session.trials for reason in trial.reasons)
+    raise MeasurementError(f"nothing can be timed: {what}", advice="pack the bundle again")
+
+
+def measure_energy(session: Session) -> None:
+    """Measure the energy of every artifact that was timed, where the machine has a meter."""
+    found = session.bench.meters()
+    timed = [trial for trial in session.trials if trial.courses and trial.courses[0].processes]
+    if not found or not timed:
+        return
+    with session.progress.task("energy", len(timed)) as advance:
+        for trial in timed:
+            trial.energy = energy(trial.courses[0], found, session.bench.workers)
+            advance(1, trial.artifact.name)
+
+
+def profile_operators(session: Session) -> None:
+    """Take the time of each operator of every artifact that was timed, if that was asked for."""
+    timed = [trial for trial in session.trials if trial.courses and trial.courses[0].processes]
+    if not session.settings.profile_ops or not timed:
+        return
+    with session.progress.task("operators", len(timed)) as advance:
+        for trial in timed:
+            found = operator_times(trial.courses[0].job, session.settings.seed, session.bench.workers)
+            if isinstance(found, Reason):
+                trial.reasons.append(found)
+            else:
+                trial.operators = found
+            advance(1, trial.artifact.name)
+
+
+def report(session: Session, *, complete: bool) -> Report:
+    """Return what was found so far, sealed."""
+    source, evaluation, facts, settings = session.source, session.evaluation, session.facts, session.settings
+    after = session.bench.state()
+    entries = {entry.path: entry for entry in source.manifest.entries}
+    artifacts = tuple(trial.report(entries[trial.artifact.path], settings.scenario) for trial in session.trials)
+    predictions = evaluation.reference.argmax(axis=1)
+    reference_top1 = float(np.mean(predictions == evaluation.labels))
+    of_machine = conditions.machine_reasons(facts, source.manifest.target)
+    return seal(
+        Report(
+            bundle_id=source.id,
+            bundle_name=source.manifest.name,
+            bundle_size_bytes=None if session.host else source.size_bytes,
+            target=source.manifest.target.name,
+            created=session.created,
+            edgepack=__version__,
+            settings=settings,
+            device=facts,
+            before=session.before,
+            after=after,
+            labels=tuple(evaluation.labels.tolist()),
+            reference_predictions=tuple(predictions.tolist()),
+            artifacts=artifacts,
+            fastest=None if facts.emulated else fastest(artifacts, reference_top1),
+            reasons=of_machine + conditions.state_reasons(session.before, after),
+            complete=complete,
+            packing=session.host.packing if session.host else None,
+            inputs_sha256=entries[INPUTS].sha256,
+            interleaved=session.interleaved,
+            noise_floor=session.bench.floor(facts),
+        )
+    )
+
+
+def _chosen(manifest: Manifest, only: Sequence[str]) -> list[Artifact]:
+    known = [artifact.name for artifact in manifest.artifacts]
+    for name in only:
+        if name not in known:
+            advice = nearest(name, known) or f"one of {', '.join(known)}"
+            raise UsageError(f"no artifact {name!r} in this bundle", where=manifest.name, advice=advice)
+    return [artifact for artifact in manifest.artifacts if not only or artifact.name in only]
+
+
+def answer(session: Session, trial: Trial) -> None:
+    """Take an artifact's answers and judge them, or note why that cannot be."""
+    artifact, evaluation = trial.artifact, session.evaluation
+    reason = conditions.obstacle(artifact, session.facts, stand_in=session.host is not None)
+    if reason:
+        trial.unavailable = True
+        trial.reasons.append(reason)
+        return
+    trial.expected = forecast(artifact, session.facts, session.source.manifest.target)
+    for each in trial.expected.reasons:
+        session.progress.say(f"{artifact.name}: {each.line}")
+    trial.subject = Subject(
+        artifact=artifact,
+        file=session.source.extract(artifact.path, session.folder),
+        target=session.source.manifest.target,
+        stand_in=artifact.device == "cuda" and not session.facts.cuda,
+    )
+    try:
+        trial.answers = _known_answers(session, artifact.name) or _take_answers(session, trial.subject)
+    except RuntimeUnavailable as error:
+        trial.unavailable = True
+        trial.reasons.append(Reason(code="cannot-load", level="note", detail=error.what, advice=error.advice))
+    except MeasurementError as error:
+        trial.reasons.append(Reason(code="worker-failed", level="invalid", detail=error.what, advice=error.advice))
+    else:
+        _judge(evaluation, trial, trial.answers)
+        _decide_timing(session, trial, trial.subject)
+
+
+def _known_answers(session: Session, name: str) -> Answers | None:
+    return session.host.answers.get(name) if session.host else None
+
+
+def _take_answers(session: Session, subject: Subject) -> Answers:
+    evaluation, scenario = session.evaluation, session.settings.scenario
+    with session.progress.task(f"{subject.artifact.name}: answers", evaluation.samples) as advance:
+        return answers(subject, evaluation.inputs, evaluation.preprocess, scenario, advance, session.bench.workers)
+
+
+def _judge(evaluation: Evaluation, trial: Trial, given: Answers) -> None:
+    problem = logits_problem(given.logits, evaluation.samples, evaluation.classes)
+    if problem:
+        trial.reasons.append(problem)
+        return
+    host = evaluation.host[trial.artifact.name]
+    trial.accuracy = accuracy(given.logits, host, evaluation.reference, evaluation.labels, evaluation.classes)
+
+
+def _decide_timing(session: Session, trial: Trial, subject: Subject) -> None:
+    """Time nothing whose answers are void, that runs in another's place, or that cannot take the batch asked for."""
+    if subject.stand_in:
+        trial.reasons.append(conditions.no_device(subject.target))
+        return
+    if trial.accuracy is None or trial.answers is None:
+        return
+    fixed = []
+    for scenario in (session.settings.scenario, *session.settings.more):
+        if scenario.batch > 1 and not trial.artifact.dynamic_batch:
+            fixed.append(scenario.batch)
+            continue
+        job = make_job(subject, session.evaluation.inputs, session.evaluation.preprocess, scenario)
+        name, logits = trial.artifact.name, trial.answers.logits
+        trial.courses.append(Course(name=name, job=job, scenario=scenario, answers=logits))
+    if fixed:
+        batches = " and ".join(map(str, dict.fromkeys(fixed)))
+        detail = f"takes one sample at a time, and a batch of {batches} was asked for: its time was not taken"
+        trial.reasons.append(Reason(code="fixed-batch", level="note", detail=detail, advice="--batch 1"))
+
+
+def _nothing_runs(trials: Sequence[Trial]) -> RuntimeUnavailable:
+    reasons = [(trial.artifact.name, reason) for trial in trials for reason in trial.reasons]
+    what = "; ".join(f"{name}: {reason.detail}" for name, reason in reasons)
+    advice = next((reason.advice for _, reason in reasons if reason.advice), "")
+    return RuntimeUnavailable(f"nothing here can run any of the artifacts: {what}", advice=advice)

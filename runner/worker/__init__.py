@@ -1,0 +1,101 @@
+"""The program that runs one artifact in a process of its own. Its start and its memory count: it imports little.
+
+It reads one `Order` as JSON from stdin and writes JSON lines on stdout: `{"done": n}` as samples are answered,
+`{"timed": true}` and `{"timed": false}` at the borders of the timed window, at last `{"result": …}` or
+`{"unavailable": …}`. Logits go to a file. All else that is printed goes to stderr, for runtimes
+print on stdout whenever they like.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+import numpy as np
+
+from runner.errors import RuntimeUnavailable
+from runner.runtimes import load_runtime
+from runner.worker.order import Order, decode
+from runner.worker.profiling import profile_calls
+from runner.worker.samples import batches
+from runner.worker.timing import time_calls
+
+PROGRESS_NS = 200_000_000
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Do what stdin says."""
+    order = decode(sys.stdin.read())
+    _die_with(order.parent)
+    _pin(order.job.cpus)
+    with _claim_stdout() as stdout:
+        try:
+            result = _obey(order, stdout)
+        except RuntimeUnavailable as error:
+            problem = {"what": error.what, "where": error.where, "advice": error.advice}
+            _write_line(stdout, {"unavailable": problem})
+        else:
+            _write_line(stdout, {"result": result})
+
+
+def _obey(order: Order, stdout: TextIO) -> Mapping[str, object]:
+    if order.profiling_seed is not None:
+        return profile_calls(order, order.profiling_seed)
+    if order.timing is not None:
+        return time_calls(order, order.timing, lambda begins: _write_line(stdout, {"timed": begins}))
+    return answer(order, stdout)
+
+
+def answer(order: Order, stdout: TextIO) -> Mapping[str, object]:
+    """Write the logits of every sample, in batches of the job's size."""
+    job = order.job
+    session = load_runtime(job.format).load(job.file, job.options)
+    answered, done, reported_ns = np.empty((0,), np.float32), 0, 0
+    for batch in batches(job):
+        logits = session.run(batch)
+        if not done:
+            # One array for all: the runtime's own, one for each call, would take a kilobyte each.
+            answered = np.empty((job.inputs.shape[0], *logits.shape[1:]), np.float32)
+        # Rows that are missing would be made up from others, without a word.
+        if logits.shape != (len(batch), *answered.shape[1:]):
+            raise ValueError(f"{len(batch)} samples, and logits of the shape {logits.shape}")
+        answered[done : done + len(batch)] = logits
+        done += len(batch)
+        if (now := time.perf_counter_ns()) - reported_ns > PROGRESS_NS:
+            reported_ns = now
+            _write_line(stdout, {"done": done})
+    np.save(order.output, answered, allow_pickle=False)
+    return {"provider": session.provider, "version": session.version}
+
+
+def _pin(cpus: tuple[int, ...]) -> None:
+    """Stay on these CPUs. Before the runtime is imported: its threads take over what they find then."""
+    if cpus:
+        # They may have been taken away since they were chosen: the scheduler's choice is recorded then.
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, cpus)
+
+
+def _claim_stdout() -> TextIO:
+    """Return stdout for our lines alone, and lead to stderr whatever a runtime prints there."""
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return stdout
+
+
+def _write_line(stdout: TextIO, line: Mapping[str, object]) -> None:
+    stdout.write(json.dumps(line) + "\n")
+    stdout.flush()
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when its parent dies, however that dies; it may have died already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the process that started this worker is gone")

@@ -1,0 +1,110 @@
+"""The times of one artifact in this process, from the import of its runtime on, and what happened meanwhile."""
+
+import gc
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from runner.process import Process, Usage
+from runner.runtimes import Session, load_runtime
+from runner.worker.loop import Inputs, Phase, calls_per_sample, measure_harness, slowed, time_streams
+from runner.worker.memory import Peaks, resident_bytes, swapped_bytes
+from runner.worker.order import Order, Timing
+from runner.worker.samples import prepared, rotation
+
+LEAST_WARMUPS = 10
+LEAST_SAMPLES = 100
+DEVICE_CALLS = 100
+"""Calls whose time on an accelerator is taken by its own events, after all the others."""
+
+
+def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Mapping[str, object]:
+    """Take the time of every call, and write the logits of the batches that it saw.
+
+    `tell` is called with True just before the timed window, and with False just after it.
+    """
+    job, peaks = order.job, Peaks()
+    began_ns = time.perf_counter_ns()
+    runtime = load_runtime(job.format)
+    imported_ns = time.perf_counter_ns()
+    import_peak, imported_bytes = peaks.end_phase(), resident_bytes()
+    loading_ns = time.perf_counter_ns()
+    session = runtime.load(job.file, job.options)
+    loaded_ns = time.perf_counter_ns()
+    load_peak, loaded_bytes = peaks.end_phase(), resident_bytes()
+    sessions = [session, *(runtime.load(job.file, job.options) for _ in range(timing.streams - 1))]
+    indices = rotation(job, timing.seed)
+    inputs = [prepared(job, index * job.batch, job.batch) for index in indices]
+    # No collection in the middle of a call, and none of what stands now in those that a runtime may ask for.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    harness = measure_harness()
+    runs = [slowed(each.run, timing.slowdown) for each in sessions]
+    first = time_streams(runs[:1], inputs, Phase(seconds=0.0, least=1))
+    warm = time_streams(runs, inputs, Phase(seconds=timing.warmup_s, least=LEAST_WARMUPS))
+    calls = calls_per_sample(warm.samples_ns, harness)
+    tell(True)
+    before = _usage()
+    timed = time_streams(
+        runs, inputs, Phase(seconds=timing.timed_s, least=max(LEAST_SAMPLES, len(inputs)), calls=calls)
+    )
+    usage = _since(before)
+    tell(False)
+    np.save(order.output, np.stack(timed.outputs), allow_pickle=False)
+    process = Process(
+        import_ns=imported_ns - began_ns,
+        load_ns=loaded_ns - loading_ns,
+        first_ns=first.samples_ns[0],
+        warmup_ns=tuple(warm.samples_ns),
+        samples_ns=tuple(timed.samples_ns),
+        calls_per_sample=calls,
+        device_ns=_device_times(session, inputs),
+        harness=harness,
+        usage=usage,
+        cpus=tuple(sorted(os.sched_getaffinity(0))),
+        imported_bytes=imported_bytes,
+        loaded_bytes=loaded_bytes,
+        import_peak_bytes=import_peak,
+        load_peak_bytes=load_peak,
+        run_peak_bytes=peaks.end_phase(),
+        peak_bytes=peaks.overall(),
+    )
+    return {"provider": session.provider, "version": session.version, "batches": indices, "process": asdict(process)}
+
+
+def _device_times(session: Session, inputs: Sequence[Inputs]) -> tuple[int, ...]:
+    """Return the accelerator's own times, or none where the runtime has no events of it."""
+    if session.device_ns(inputs[0]) is None:
+        return ()
+    times = (session.device_ns(inputs[index % len(inputs)]) for index in range(DEVICE_CALLS))
+    return tuple(each for each in times if each is not None)
+
+
+def _usage() -> Usage:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    now = time.monotonic_ns()
+    return Usage(
+        began_ns=now,
+        ended_ns=now,
+        major_faults=used.ru_majflt,
+        involuntary_switches=used.ru_nivcsw,
+        cpu_ns=round((used.ru_utime + used.ru_stime) * 1e9),
+        swap_bytes=swapped_bytes(),
+    )
+
+
+def _since(before: Usage) -> Usage:
+    now = _usage()
+    return Usage(
+        began_ns=before.began_ns,
+        ended_ns=now.ended_ns,
+        major_faults=now.major_faults - before.major_faults,
+        involuntary_switches=now.involuntary_switches - before.involuntary_switches,
+        cpu_ns=now.cpu_ns - before.cpu_ns,
+        swap_bytes=now.swap_bytes,
+    )

@@ -1,0 +1,178 @@
+"""What disturbed the timed windows: every kind, told from the record of the processes alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from runner.measure.disturbance import disturbances
+from runner.process import Counters, Process, Usage
+from runner.report import Reason
+from tests.fakes import counters, fake_process
+
+QUIET = fake_process(1_000)
+
+
+def saw(*machine: Counters) -> Process:
+    """Return a process around whose timed window the machine said so."""
+    return replace(QUIET, machine=machine)
+
+
+def used(*, major_faults: int = 0, swap_bytes: int | None = 0) -> Process:
+    """Return a process that used so much."""
+    usage = Usage(
+        began_ns=0,
+        ended_ns=10**9,
+        major_faults=major_faults,
+        involuntary_switches=500,
+        cpu_ns=10**9,
+        swap_bytes=swap_bytes,
+    )
+    return replace(QUIET, usage=usage)
+
+
+def ticks(steal: int, total: int) -> Counters:
+    """Return how much of all CPU time was stolen since boot."""
+    return counters(steal_ticks=steal, total_ticks=total)
+
+
+@pytest.mark.parametrize(
+    ("process", "reason"),
+    [
+        pytest.param(
+            saw(counters(throttled_now=0), counters(throttled_now=4), counters(throttled_now=0)),
+            Reason(
+                code="throttled",
+                level="invalid",
+                detail="the board slowed itself down while it was timed (throttled), in 1 of 3 processes",
+                evidence={"processes": 1, "most": 4},
+                advice="a better cooler or power supply",
+            ),
+            id="a bit that is raised in mid-run and falls again",
+        ),
+        pytest.param(
+            saw(
+                counters(throttled_now=0, throttled_since_boot=2),
+                counters(throttled_now=0, throttled_since_boot=3),
+            ),
+            Reason(
+                code="throttled",
+                level="invalid",
+                detail="the board slowed itself down while it was timed (under-voltage), in 1 of 3 processes",
+                evidence={"processes": 1, "most": 1},
+                advice="a better cooler or power supply",
+            ),
+            id="a bit between two samples, which the board remembers",
+        ),
+        pytest.param(
+            saw(counters(heat_throttles=7), counters(heat_throttles=9)),
+            Reason(
+                code="heat",
+                level="invalid",
+                detail="heat slowed cores down 2 times in a timed window, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 2},
+                advice="a better cooler, or fewer --threads",
+            ),
+            id="heat",
+        ),
+        pytest.param(
+            saw(counters(nr_throttled=100), counters(nr_throttled=103)),
+            Reason(
+                code="quota",
+                level="invalid",
+                detail="the container's CPU quota was used up in 3 periods of a timed window, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 3},
+                advice="a larger quota, or fewer --threads",
+            ),
+            id="quota",
+        ),
+        pytest.param(
+            used(major_faults=12),
+            Reason(
+                code="major-faults",
+                level="invalid",
+                detail="12 pages came from the disk in a timed window, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 12},
+                advice="more free memory, or a faster disk",
+            ),
+            id="major faults",
+        ),
+        pytest.param(
+            used(swap_bytes=3 << 19),
+            Reason(
+                code="swap",
+                level="invalid",
+                detail="1.5 MiB of the worker were swapped out, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 3 << 19},
+                advice="more free memory: end what else runs on this machine",
+            ),
+            id="swap",
+        ),
+        pytest.param(
+            saw(ticks(10, 1_000), ticks(14, 1_200)),
+            Reason(
+                code="steal",
+                level="caveat",
+                detail="the hypervisor gave 2.0% of the CPU time of a timed window to others, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 0.02},
+                advice="another time, or bare metal",
+            ),
+            id="steal",
+        ),
+    ],
+)
+def test_what_disturbed_one_of_three_processes_is_told_with_its_evidence(process: Process, reason: Reason) -> None:
+    assert [*disturbances([QUIET, process, QUIET])] == [reason]
+
+
+@pytest.mark.parametrize(
+    "process",
+    [
+        pytest.param(QUIET, id="a machine without sensors"),
+        pytest.param(saw(), id="no sample"),
+        pytest.param(saw(counters(throttled_now=4)), id="one sample, which has no window"),
+        pytest.param(saw(counters(), counters()), id="sensors that are absent"),
+        pytest.param(saw(counters(nr_throttled=100), counters()), id="a sensor that goes away"),
+        pytest.param(saw(counters(nr_throttled=100), counters(nr_throttled=2)), id="a counter that runs backwards"),
+        pytest.param(
+            saw(
+                counters(throttled_now=0, throttled_since_boot=15, heat_throttles=9, nr_throttled=100),
+                counters(throttled_now=0, throttled_since_boot=15, heat_throttles=9, nr_throttled=100),
+            ),
+            id="what happened before the window",
+        ),
+        pytest.param(saw(ticks(10, 1_000), ticks(12, 1_200)), id="steal of exactly one hundredth"),
+        pytest.param(used(), id="nothing from the disk"),
+        pytest.param(used(swap_bytes=None), id="swap that cannot be read"),
+    ],
+)
+def test_what_did_not_happen_or_cannot_be_known_is_not_told(process: Process) -> None:
+    assert [*disturbances([process] * 5)] == []
+
+
+def test_several_processes_are_counted_and_the_worst_is_told() -> None:
+    few, many = (
+        saw(counters(nr_throttled=0), counters(nr_throttled=1)),
+        saw(counters(nr_throttled=5), counters(nr_throttled=45)),
+    )
+    (reason,) = disturbances([few, QUIET, many, few])
+    assert reason.evidence == {"processes": 3, "most": 40}
+    assert reason.detail.endswith("was used up in 40 periods of a timed window, in 3 of 4 processes")
+
+
+def test_the_bits_of_several_processes_are_all_told() -> None:
+    voltage = saw(counters(throttled_now=1), counters(throttled_now=0))
+    heat = saw(counters(throttled_now=0), counters(throttled_now=10))
+    (reason,) = disturbances([voltage, heat])
+    assert "(under-voltage, frequency capped, soft temperature limit), in 2 of 2 processes" in reason.detail
+    assert reason.evidence == {"processes": 2, "most": 11}
+
+
+def test_kinds_of_disturbance_are_told_apart() -> None:
+    both = replace(
+        used(major_faults=1), machine=(ticks(0, 0), replace(ticks(50, 1_000), throttled_now=2)), waited_s=30.0
+    )
+    assert [(reason.code, reason.level) for reason in disturbances([both] * 5)] == [
+        ("throttled", "invalid"),
+        ("major-faults", "invalid"),
+        ("steal", "caveat"),
+    ]

@@ -1,0 +1,77 @@
+"""The energy of an artifact: a pass of its own, between the borders of the timed window."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from runner.device.energy import Energy
+from runner.errors import MeasurementError
+from runner.measure.energy import TIMED_S, energy
+from runner.measure.rounds import Course
+from runner.measure.workers import WORKERS
+from runner.report import EnergyUse, Scenario
+from runner.runtimes import Options
+from runner.worker.order import ArrayLocation, Job, Timing
+from tests import networks
+from tests.fakes import FakeWorkers, Script
+
+SAMPLES = 40
+LOGITS = np.zeros((SAMPLES, 3), np.float32)
+
+
+@dataclass
+class FakeMeter:
+    """Says what it is told to, and remembers when it was asked."""
+
+    joules: float | None = 2.0
+    asked: list[str] = field(default_factory=list)
+    name: str = "fake"
+    scope: str = "all of it"
+
+    def start(self) -> None:
+        """Begin a window."""
+        self.asked.append("start")
+
+    def stop(self) -> Energy:
+        """End it."""
+        self.asked.append("stop")
+        reason = "" if self.joules is not None else "only root may read it"
+        return Energy(meter=self.name, scope=self.scope, duration_ns=10**10, joules=self.joules, reason=reason)
+
+
+def _course(folder: Path, batch: int = 1) -> Course:
+    inputs = networks.inputs(SAMPLES)
+    path = folder / "inputs.bin"
+    path.write_bytes(inputs.tobytes())
+    job = Job(
+        file=networks.write_onnx(folder / "net.onnx"),
+        format="onnx",
+        options=Options(threads=1),
+        inputs=ArrayLocation(path=path, offset=0, shape=inputs.shape, dtype="|u1"),
+        preprocess=networks.PREPROCESS,
+        batch=batch,
+    )
+    return Course(name="net", job=job, scenario=Scenario(threads=1, batch=batch), answers=LOGITS)
+
+
+def test_the_joules_of_a_window_are_told_with_what_was_done_in_it(tmp_path: Path) -> None:
+    workers = FakeWorkers({"net.onnx": Script(logits=LOGITS, samples=101)})
+    meter, unread = FakeMeter(), FakeMeter(joules=None)
+    found = energy(_course(tmp_path, batch=4), (meter, unread), workers)
+    assert found[0] == EnergyUse(meter="fake", scope="all of it", duration_ns=10**10, inferences=404, joules=2.0)
+    assert found[0].joules_per_inference == 2.0 / 404
+    assert (found[1].joules_per_inference, found[1].reason) == (None, "only root may read it")
+    assert meter.asked == unread.asked == ["start", "stop"]
+    assert [timing.timed_s for _, timing in workers.timed] == [TIMED_S]
+
+
+def test_a_worker_that_dies_has_no_energy(tmp_path: Path) -> None:
+    workers = FakeWorkers({"net.onnx": Script(logits=LOGITS, dies={0: MeasurementError("it died")})})
+    assert energy(_course(tmp_path), (FakeMeter(),), workers) == ()
+
+
+def test_a_real_worker_tells_the_borders_of_its_timed_window(tmp_path: Path) -> None:
+    told: list[bool] = []
+    WORKERS.time(_course(tmp_path).job, Timing(warmup_s=0, timed_s=0, seed=0), told.append)
+    assert told == [True, False]

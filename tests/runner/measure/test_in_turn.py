@@ -1,0 +1,173 @@
+"""Two bundles measured in turn: one process of each in every round, and signed ranks instead of noise floors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runner import codec, verify
+from runner.bundle import Bundle
+from runner.compare import compare
+from runner.compare.comparison import Limits
+from runner.errors import BundleError, MeasurementError
+from runner.measure import run, run_in_turn
+from runner.measure.latency import TURNS
+from runner.measure.workers import Answered, Timed, ignore_window
+from runner.operators import OperatorTime
+from runner.progress import Advance, Progress, Silent
+from runner.render.comparison import comparison_page
+from runner.render.page import as_text
+from runner.report import Report, Settings, read
+from runner.worker.order import Job, Timing
+from tests.fakes import FakeWorkers, RecordingProgress, Script
+from tests.runner.measure.scripted import FP32, LABELS, bench, bundle, logits, workers
+
+SETTINGS = Settings(threads=1)
+DRIFT = tuple(round(1_000_000 * 1.05**turn) for turn in range(8))
+"""Of one bundle's processes: each round is 5 % slower than the one before, on a machine that becomes slow."""
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Bundle, Bundle]:
+    """Return two bundles of the same samples, whose files are not the same."""
+    return (
+        bundle(tmp_path / "a.edgepack", FP32, content=" of a"),
+        bundle(tmp_path / "b.edgepack", FP32, content=" of b"),
+    )
+
+
+@dataclass
+class TwoBundles:
+    """Workers of their own for each of the two bundles, told apart by the last letter of the files."""
+
+    a: FakeWorkers
+    b: FakeWorkers
+    order: str = ""
+
+    def answer(self, job: Job, advance: Advance) -> Answered:
+        """Return the scripted logits."""
+        return self._of(job)[1].answer(job, advance)
+
+    def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
+        """Return scripted times."""
+        letter, fake = self._of(job)
+        self.order += letter
+        return fake.time(job, timing, window)
+
+    def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
+        """Return scripted operators."""
+        return self._of(job)[1].profile(job, seed)
+
+    def _of(self, job: Job) -> tuple[str, FakeWorkers]:
+        letter = job.file.read_text(encoding="ascii")[-1]
+        return letter, {"a": self.a, "b": self.b}[letter]
+
+
+def taking(*medians_ns: int, dies: Mapping[int, BaseException] | None = None) -> FakeWorkers:
+    """Return workers that take so long with the artifact, process by process."""
+    return FakeWorkers({"fp32.onnx": Script(logits=logits(), medians_ns=medians_ns, dies=dies or {})})
+
+
+def in_turn(pair: tuple[Bundle, Bundle], fake: TwoBundles, progress: Progress = Silent()) -> tuple[Report, Report]:  # noqa: B008 - has no state
+    """Measure both."""
+    quiet = replace(bench(fake.a, floor=0.2), workers=fake, plans=TURNS)
+    return run_in_turn(pair, SETTINGS, progress=progress, bench=quiet)
+
+
+def test_every_round_has_a_process_of_each_bundle(pair: tuple[Bundle, Bundle]) -> None:
+    fake = TwoBundles(a=taking(*DRIFT), b=taking(*DRIFT))
+    progress = RecordingProgress()
+    first, second = in_turn(pair, fake, progress)
+    assert [set(fake.order[turn : turn + 2]) for turn in range(0, 16, 2)] == [{"a", "b"}] * 8
+    assert len(fake.order) == 16
+    assert fake.order not in {"ab" * 8, "ba" * 8}
+    for report in (first, second):
+        found = report.artifacts[0].latency
+        assert found is not None
+        assert [process.turn for process in found.processes] == [*range(8)]
+        assert (found.stopped, report.complete, verify.contradictions(report)) == ("budget", True, ())
+        assert read(codec.write_json(report), "report.json") == report
+    assert progress.tasks[-1] == ("timing", 16, 16)
+    assert (first.bundle_id, second.bundle_id) == (pair[0].id, pair[1].id)
+
+
+def test_two_reports_know_that_they_took_turns_and_others_do_not(pair: tuple[Bundle, Bundle]) -> None:
+    first, second = in_turn(pair, TwoBundles(a=taking(*DRIFT), b=taking(*DRIFT)))
+    again, _ = in_turn(pair, TwoBundles(a=taking(*DRIFT), b=taking(*DRIFT)))
+    alone = run(pair[0], SETTINGS, bench=bench(workers({"fp32.onnx": DRIFT})))
+    assert first.interleaved == second.interleaved
+    assert first.interleaved not in {None, again.interleaved}
+    assert alone.interleaved is None
+
+
+@pytest.mark.parametrize(
+    ("percent", "word"), [(105, "slower"), (95, "faster"), (100, "equivalent"), (101, "equivalent")]
+)
+def test_a_small_difference_is_found_on_a_machine_that_drifts(
+    pair: tuple[Bundle, Bundle], percent: int, word: str
+) -> None:
+    second = tuple(median * percent // 100 for median in DRIFT)
+    compared = compare(*in_turn(pair, TwoBundles(a=taking(*DRIFT), b=taking(*second))), Limits())
+    found = compared.artifacts[0]
+    assert found.latency is not None
+    assert found.latency.interval is not None
+    assert found.latency.ratio == pytest.approx(percent / 100, rel=1e-3)
+    assert (found.word, found.latency.interval.confidence) == (word, 1 - 2 / 2**8)
+    assert found.latency.margin == 0.02  # the floor of 20 % is one between sessions, and these are one
+    assert "interval is beyond the margin of 2 %." in " ".join(as_text(comparison_page(compared)).split())
+
+
+def test_the_same_times_in_two_sessions_are_hidden_by_the_drift_and_the_floor(pair: tuple[Bundle, Bundle]) -> None:
+    slower = tuple(median * 105 // 100 for median in DRIFT)
+    reports = in_turn(pair, TwoBundles(a=taking(*DRIFT), b=taking(*slower)))
+    first, second = (replace(report, interleaved=None) for report in reports)
+    found = compare(first, second, Limits()).artifacts[0]
+    assert found.latency is not None
+    assert (found.word, found.latency.hidden, found.latency.margin) == ("inconclusive", True, 0.2)
+
+
+def test_a_process_that_died_takes_its_rounds_other_one_with_it(pair: tuple[Bundle, Bundle]) -> None:
+    dies = {3: MeasurementError("the worker was ended by SIGKILL")}
+    slower = tuple(median * 105 // 100 for median in DRIFT)
+    first, second = in_turn(pair, TwoBundles(a=taking(*DRIFT), b=taking(*slower, dies=dies)))
+    found = compare(first, second, Limits()).artifacts[0]
+    assert found.latency is not None
+    assert (found.latency.interval, found.word, found.latency.more_processes) == (None, "inconclusive", 1)
+    assert found.latency.ratio == pytest.approx(1.05, rel=1e-3)
+    (withheld,) = found.withheld
+    assert withheld.detail == "no interval of the latency ratio: 7 rounds in which both ran cannot give one of 99 %"
+    assert withheld.advice == "measure 1 more on each side"
+
+
+def test_interrupted_both_reports_keep_what_they_have(pair: tuple[Bundle, Bundle]) -> None:
+    dies = {4: KeyboardInterrupt()}
+    first, second = in_turn(pair, TwoBundles(a=taking(*DRIFT, dies=dies), b=taking(*DRIFT, dies=dies)))
+    for report in (first, second):
+        found = report.artifacts[0].latency
+        assert found is not None
+        assert (len(found.processes), found.stopped, report.complete) == (4, "interrupted", False)
+        assert read(codec.write_json(report), "report.json") == report
+    notes = [note.detail for note in compare(first, second, Limits()).notes if note.code == "interrupted"]
+    assert notes == [f"the {place}'s run was interrupted: it is not whole" for place in ("first", "second")]
+
+
+def test_a_bundle_beside_itself_is_equivalent(pair: tuple[Bundle, Bundle]) -> None:
+    fake = TwoBundles(a=taking(*DRIFT), b=taking())
+    first, second = run_in_turn((pair[0], pair[0]), SETTINGS, bench=replace(bench(fake.a), plans=TURNS))
+    assert len(fake.a.answered) == 2
+    assert [artifact.word for artifact in compare(first, second, Limits()).artifacts] == ["equivalent"]
+
+
+def test_bundles_of_other_samples_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    first = bundle(tmp_path / "a.edgepack", FP32, content=" of a")
+    other = bundle(tmp_path / "b.edgepack", FP32, content=" of b", labels=np.roll(LABELS, 1))
+    fake = TwoBundles(a=taking(*DRIFT), b=taking(*DRIFT))
+    with pytest.raises(BundleError) as caught:
+        in_turn((first, other), fake)
+    assert str(caught.value) == (
+        f"{other.path}: was packed with other evaluation samples than {first.path}: nothing could be compared\n"
+        "  try: pack both with the same data"
+    )
+    assert fake.a.answered == []

@@ -212,7 +212,7 @@ def test_host_and_device_compare(packed: Packed, measured: Path) -> None:
     )
     # Two bundles of one network and one evaluation set: what they share can be compared, and that they are two is told.
     assert (other.code, other.stderr) == (0, "")
-    assert "two bundles: wide_cnn " in other.stdout
+    assert "two bundles: wide_cnn-x86 " in other.stdout
 
 
 def test_a_bundle_runs_by_itself_where_only_numpy_and_one_runtime_are(packed: Packed, tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def test_the_percentile_is_that_of_the_values(percentile: float, seed: int, shif
 
     tail = (100 - percentile) / 2
     expected_low, expected_high = np.percentile(data.numpy(), [tail, 100 - tail])
-    # In the tails of 5000 values there are gaps.
-    within = 0.02 if percentile < 99 else 0.6
+    # In the tails of 5000 values there are gaps, the wider the farther out.
+    within = 0.02 if percentile < 95 else 0.05 if percentile < 99 else 0.6
     assert low == pytest.approx(min(expected_low, 0), abs=within)
     assert high == pytest.approx(max(expected_high, 0), abs=within)
 

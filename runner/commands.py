@@ -168,11 +168,16 @@ def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Outpu
     with measure.one_course(bundle, request.artifact, settings, progress) as course:
         found = selftest.selftest(course, facts, request.pairs, instruments(), progress)
     code = 0
-    try:
-        progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
-    except EdgepackError as error:
-        progress.say(f"error: {error}")
-        code = error.exit_code
+    if request.pairs[0] < selftest.LEAST_PAIRS:
+        progress.say(
+            f"noise floor: not remembered, for fewer than {selftest.LEAST_PAIRS} pairs may have met a quiet hour"
+        )
+    else:
+        try:
+            progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
+        except EdgepackError as error:
+            progress.say(f"error: {error}")
+            code = error.exit_code
     return Output(text=look.show(found, selftest_page(found)), exit_code=code)
 
 

@@ -1,8 +1,8 @@
 """Does this machine, measured this way, find what is there and nothing else? Pairs of sessions of one artifact tell.
 
 In some pairs nothing is changed, in others every call of the second session is made longer by a known share. How often
-`compare` speaks of a difference is its rate of false alarms in the first, and its power in the others. What two
-sessions differ by with nothing changed is the machine's noise floor, which later comparisons have to exceed.
+a difference is spoken of, before any noise floor is known, is the rate of false alarms in the first, and the power in
+the others. What two sessions differ by with nothing changed is that floor, which later comparisons have to exceed.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from runner.report import DeviceFacts, Latency
 from runner.stats.proportions import clopper_pearson
 
 SCHEMA = "1.0"
+LEAST_PAIRS = 10
+"""Of unchanged sessions, for their largest difference to be remembered as the machine's noise floor."""
 BLOCKS = 12
 """Of an interleaved pair: 8 are the least that the signed-rank test can use."""
 SLOWDOWNS = (0.03, 0.05)

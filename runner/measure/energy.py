@@ -19,20 +19,25 @@ def energy(course: Course, meters: Sequence[Meter], workers: Workers) -> tuple[E
 
     Nothing is returned where the worker dies: its times tell of that already.
     """
-    read = list[Energy]()
+    read, going = list[Energy](), list[Meter]()
 
     def window(begins: bool) -> None:
         if begins:
             for meter in meters:
                 meter.start()
+                going.append(meter)
         else:
-            read.extend(meter.stop() for meter in meters)
+            read.extend(going.pop(0).stop() for _ in meters)
 
     timing = Timing(warmup_s=WARMUP_S, timed_s=TIMED_S, seed=0, streams=course.scenario.streams)
     try:
         process = workers.time(course.job, timing, window).process
     except (MeasurementError, RuntimeUnavailable):
         return ()
+    finally:
+        # It may have died within the window, and meters ask in threads.
+        for meter in going:
+            meter.stop()
     inferences = len(process.samples_ns) * process.calls_per_sample * course.job.batch
     return tuple(
         EnergyUse(

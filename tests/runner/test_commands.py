@@ -231,6 +231,10 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     monkeypatch.setattr(selftest, "SESSION", brief(1))
     monkeypatch.setattr(selftest, "TURNS", brief(1))
     monkeypatch.setattr(selftest, "LEAST_PROCESSES", 1)
+    ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1")
+    told = "noise floor: not remembered, for fewer than 10 pairs may have met a quiet hour\n"
+    assert (ended.code, ended.err, list((here / "state").glob("*/*"))) == (0, told, [])
+    monkeypatch.setattr(selftest, "LEAST_PAIRS", 1)
     ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1", "--json")
     (file,) = (here / "state" / "edgepack").iterdir()
     assert (ended.code, ended.err) == (0, f"noise floor: {file}\n")
@@ -285,7 +289,7 @@ def test_bad_input_of_a_self_test_is_told(bundle: Path, here: Path, capsys: pyte
 def test_a_floor_that_cannot_be_kept_does_not_lose_the_self_test(
     bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unchanged = Rate(interleaved=False, slowdown=0.0, ratios=(1.02,), words=("inconclusive",))
+    unchanged = Rate(interleaved=False, slowdown=0.0, ratios=(1.02,) * 10, words=("inconclusive",) * 10)
     found = SelfTest(
         device="Example CPU",
         artifact="fp32.onnx",
@@ -296,7 +300,7 @@ def test_a_floor_that_cannot_be_kept_does_not_lose_the_self_test(
     )
     monkeypatch.setattr(selftest, "selftest", lambda *_: found)
     (here / "state").write_text("a file, where a folder should be")
-    ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1")
+    ended = bench(capsys, "selftest", bundle, "--pairs", "10", "--threads", "1")
     assert ended.code == 5
     assert ended.err.startswith(f"error: {here}/state/edgepack: cannot be written: ")
     assert ended.out.startswith("How well Example CPU can be measured\n")

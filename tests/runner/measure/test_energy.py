@@ -1,5 +1,6 @@
 """The energy of an artifact: a pass of its own, between the borders of the timed window."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from runner.device.energy import Energy
 from runner.errors import MeasurementError
 from runner.measure.energy import TIMED_S, energy
 from runner.measure.rounds import Course
-from runner.measure.workers import WORKERS
+from runner.measure.workers import WORKERS, Timed, ignore_window
 from runner.report import EnergyUse, Scenario
 from runner.runtimes import Options
 from runner.worker.order import ArrayLocation, Job, Timing
@@ -69,6 +70,18 @@ def test_the_joules_of_a_window_are_told_with_what_was_done_in_it(tmp_path: Path
 def test_a_worker_that_dies_has_no_energy(tmp_path: Path) -> None:
     workers = FakeWorkers({"net.onnx": Script(logits=LOGITS, dies={0: MeasurementError("it died")})})
     assert energy(_course(tmp_path), (FakeMeter(),), workers) == ()
+
+
+def test_a_worker_that_dies_in_the_window_leaves_no_meter_running(tmp_path: Path) -> None:
+    class Dies(FakeWorkers):
+        def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
+            """Begin, and come to no end."""
+            window(True)
+            raise MeasurementError("it died")
+
+    meter = FakeMeter()
+    assert energy(_course(tmp_path), (meter,), Dies({})) == ()
+    assert meter.asked == ["start", "stop"]
 
 
 def test_a_real_worker_tells_the_borders_of_its_timed_window(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def _speed_reasons(expected: Speedup | None, used: str, machine: str) -> Iterato
         yield Reason(
             code="int8-slower",
             level="note",
-            detail=f"int8 will not be faster than fp32 here ({used}): {expected.low:g} to {expected.high:g} times its "
+            detail=f"int8 may not be faster than fp32 here ({used}): {expected.low:g} to {expected.high:g} times its "
             f"speed, measured with {expected.evidence}",
             advice="an artifact for a target of this machine" if machine == X86 else "",
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner import atomic, codec
 from runner.errors import EdgepackError
-from runner.report import DeviceFacts
+from runner.facts import DeviceFacts
 
 SCHEMA = "1.0"
 ADVICE = "XDG_STATE_HOME=… with a folder that you may write in"

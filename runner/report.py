@@ -1,44 +1,26 @@
 """What was measured, where, under which conditions. The raw samples are the record; every summary follows from them."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from runner import codec
 from runner.errors import ReportError
+from runner.facts import DeviceFacts, DeviceState
 from runner.interval import Interval
 from runner.manifest import Device, Engine, Format, Precision
 from runner.operators import OperatorTime
 from runner.packing import Packing
 from runner.process import Process
+from runner.reason import Reason
 
 SCHEMA = "1.2"
 
-Level = Literal["note", "caveat", "invalid"]
 Status = Literal["valid", "caveats", "invalid"]
 Effort = Literal["quick", "standard", "rigorous"]
 Stopped = Literal["precision", "budget", "failures", "interrupted"]
 """The interval is narrow enough; as many processes ran as the effort allows; too many died; Ctrl-C."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reason:
-    """Why a figure is missing, doubtful or void."""
-
-    code: str
-    """Stable, for programs: `emulated`, `no-runtime`, `few-processes` …"""
-    level: Level
-    detail: str
-    evidence: dict[str, float] = field(default_factory=dict)
-    """The figures that it follows from, by name."""
-    advice: str = ""
-
-    @property
-    def line(self) -> str:
-        """All of it that a person reads."""
-        level = "" if self.level == "note" else f"{self.level}: "
-        return f"{level}{self.detail}" + (f"; try: {self.advice}" if self.advice else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,61 +198,6 @@ class ArtifactReport:
     operators: tuple[OperatorTime, ...] = ()
     """The dearest first; empty where they were not profiled."""
     reasons: tuple[Reason, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Runtime:
-    """A runtime as installed, found without importing it."""
-
-    format: Format
-    package: str
-    version: str | None
-    """None where it is not installed."""
-    kernel: str
-    """What its int8 arithmetic will use on this machine."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceFacts:
-    """What the machine is. None is: could not be read here."""
-
-    machine: str
-    system: str
-    cpu: str
-    features: tuple[str, ...]
-    """The instruction sets that matter to int8 and half precision, of those that the CPU has."""
-    cpus: int
-    """Those this process may use: the affinity mask and the cgroup's quota."""
-    affinity: tuple[int, ...]
-    cpu_quota: float | None = None
-    """How many CPUs the cgroup gives, where it has a limit."""
-    memory_bytes: int | None
-    cuda: tuple[str, ...]
-    """Names of the CUDA devices."""
-    emulated: str | None
-    """The sign by which user-mode emulation was told, if it was."""
-    virtual: str | None
-    """The hypervisor or container, if there is one."""
-    governor: str | None
-    python: str
-    board: str | None
-    """The board's own name of itself, as in the device tree."""
-    runtimes: tuple[Runtime, ...]
-    environment: dict[str, str]
-    """The variables, among those that change a runtime's speed, which are set."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceState:
-    """What the machine was doing at one moment. None is: could not be read here."""
-
-    load_average: float | None
-    temperature_c: float | None
-    frequency_mhz: float | None
-    throttled: bool | None
-    """Whether the board says that it is slowed down by heat or low voltage."""
-    steal_fraction: float | None
-    """Share of CPU time that the hypervisor gave to others since boot."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,11 +14,12 @@ from runner.compare.comparison import Margins, Word
 from runner.compare.figures import blocks, process_medians
 from runner.compare.latency import judge, judge_blocks
 from runner.errors import MeasurementError
+from runner.facts import DeviceFacts
 from runner.interval import Interval
 from runner.measure.latency import LEAST_PROCESSES, Plan, latency
 from runner.measure.rounds import Course, Instruments, time_in_rounds
 from runner.progress import Progress
-from runner.report import DeviceFacts, Latency
+from runner.report import Latency
 from runner.stats.proportions import clopper_pearson
 
 SCHEMA = "1.0"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runner import codec, packing, report
+from runner import codec, facts, packing, report
+from runner.facts import DeviceFacts, DeviceState
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import latency
@@ -12,7 +13,8 @@ from runner.measure.disturbance import disturbances
 from runner.measure.latency import Timings
 from runner.operators import OperatorTime
 from runner.process import Counters, Harness, Process, Usage
-from runner.report import Accuracy, ArtifactReport, DeviceFacts, DeviceState, Latency, Reason, Report, Scenario
+from runner.reason import Reason
+from runner.report import Accuracy, ArtifactReport, Latency, Report, Scenario
 from tests.fakes import about_zero
 
 LABELS = tuple(sample % 3 for sample in range(40))
@@ -36,8 +38,8 @@ def device(name: str = "Example CPU", machine: str = "x86_64", *, virtual: str |
         python="3.11.7",
         board=None,
         runtimes=(
-            report.Runtime(format="onnx", package="onnxruntime", version="1.31.1", kernel="AVX-512 VNNI"),
-            report.Runtime(format="torchscript", package="torch", version=None, kernel="unknown"),
+            facts.Runtime(format="onnx", package="onnxruntime", version="1.31.1", kernel="AVX-512 VNNI"),
+            facts.Runtime(format="torchscript", package="torch", version=None, kernel="unknown"),
         ),
         environment={},
     )

@@ -11,8 +11,8 @@ from typing import Literal
 
 from packager.candidates import candidate
 from packager.recipe import Quantize, Recipe
+from runner.facts import DeviceFacts
 from runner.manifest import Candidate, Target
-from runner.report import DeviceFacts
 
 Objective = Literal["latency", "size", "macs"]
 

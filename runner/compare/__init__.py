@@ -19,7 +19,8 @@ from runner.compare.comparison import (
 from runner.compare.figures import Kind, blocks, deltas, process_medians
 from runner.compare.latency import judge, judge_blocks
 from runner.compare.names import Names
-from runner.report import ArtifactReport, Reason, Report
+from runner.reason import Reason
+from runner.report import ArtifactReport, Report
 
 
 def compare(host: Report, device: Report, limits: Limits, margins: Margins = Margins()) -> Comparison:  # noqa: B008 - has no state

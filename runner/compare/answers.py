@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from runner.compare.comparison import AccuracyWord, AnswerFlip, Answers, Distance
 from runner.interval import Interval
-from runner.report import Accuracy, Reason
+from runner.reason import Reason
+from runner.report import Accuracy
 from runner.stats import paired
 
 ALPHA = 0.01

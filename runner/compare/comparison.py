@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.interval import Interval
-from runner.report import Effort, Reason, Status
+from runner.reason import Reason
+from runner.report import Effort, Status
 
 SCHEMA = "1.2"
 

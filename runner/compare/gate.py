@@ -6,7 +6,9 @@ from runner import verify
 from runner.compare.comparison import PairClass, Place
 from runner.compare.names import APART, Names
 from runner.errors import ReportError
-from runner.report import ArtifactReport, DeviceFacts, Reason, Report
+from runner.facts import DeviceFacts
+from runner.reason import Reason
+from runner.report import ArtifactReport, Report
 
 VOID_ANSWERS = frozenset({"answers-changed", "wrong-shape", "not-finite", "worker-failed"})
 """The codes of reasons that void answers; whatever else is invalid voids times."""

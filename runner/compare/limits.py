@@ -6,7 +6,8 @@ from runner.compare import gate
 from runner.compare.comparison import ArtifactComparison, Judgement, Limit, Limits, Missing, Verdict
 from runner.compare.names import Names
 from runner.interval import Interval
-from runner.report import Latency, Reason, Report
+from runner.reason import Reason
+from runner.report import Latency, Report
 
 BEYOND = "even the lower end of the interval is beyond the limit"
 WITHIN = "the whole interval is within the limit"

@@ -11,7 +11,7 @@ from runner.device.counters import counters
 from runner.device.cpu import cpu_name, features, kernel
 from runner.device.files import count, read_pairs, read_text
 from runner.device.surroundings import affinity, emulated, usable_cpus, virtual
-from runner.report import DeviceFacts, DeviceState, Runtime
+from runner.facts import DeviceFacts, DeviceState, Runtime
 from runner.runtimes import KNOWN, installed_version
 
 ROOT = Path("/")

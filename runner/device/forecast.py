@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from runner.device.cpu import ARM_NONE, QNNPACK_ON_X86, SATURATING, X86_NONE, kernel
+from runner.facts import DeviceFacts
 from runner.manifest import Artifact, Engine, Target
-from runner.report import DeviceFacts, Reason
+from runner.reason import Reason
 
 X86 = "x86_64"
 ARM = "aarch64"

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.report import Accuracy, Flip, Reason
+from runner.reason import Reason
+from runner.report import Accuracy, Flip
 
 Logits = NDArray[np.float32]
 

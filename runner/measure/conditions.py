@@ -1,7 +1,8 @@
 """What the machine and its state mean for the figures: reasons as data."""
 
+from runner.facts import DeviceFacts, DeviceState
 from runner.manifest import Artifact, Target
-from runner.report import DeviceFacts, DeviceState, Reason
+from runner.reason import Reason
 from runner.runtimes import KNOWN
 
 

@@ -7,7 +7,7 @@ from operator import or_
 
 from runner.device.window import Window, delta
 from runner.process import Process
-from runner.report import Level, Reason
+from runner.reason import Level, Reason
 
 MOST_STEAL = 0.01
 """The share of CPU time that a hypervisor may give to others."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.process import Process
-from runner.report import Effort, Latency, Reason, Scenario, Steadiness, Stopped
+from runner.reason import Reason
+from runner.report import Effort, Latency, Scenario, Steadiness, Stopped
 from runner.stats.quantiles import median, median_interval, percentile
 from runner.stats.series import autocorrelation, effective_samples, steady
 from runner.worker.timing import LEAST_SAMPLES

@@ -3,7 +3,7 @@
 from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.measure.workers import Workers
 from runner.operators import OperatorTime
-from runner.report import Reason
+from runner.reason import Reason
 from runner.worker.order import Job
 
 

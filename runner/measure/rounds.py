@@ -15,7 +15,8 @@ from runner.measure.latency import Plan, Timings, changed_answers, precise
 from runner.measure.workers import WORKERS, Workers
 from runner.process import Counters, Process, Usage
 from runner.progress import Advance
-from runner.report import Reason, Scenario, Stopped
+from runner.reason import Reason
+from runner.report import Scenario, Stopped
 from runner.worker.order import Job, Timing
 
 MOST_FAILURES = 3

@@ -12,6 +12,7 @@ from runner.bundle import INPUTS, Bundle
 from runner.device.energy import Meter, meters
 from runner.device.forecast import forecast
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError, nearest
+from runner.facts import DeviceFacts, DeviceState
 from runner.manifest import Artifact, Manifest
 from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
@@ -24,7 +25,8 @@ from runner.measure.trial import Trial, fastest
 from runner.measure.workers import WORKERS, Workers
 from runner.packing import Packing
 from runner.progress import Progress
-from runner.report import DeviceFacts, DeviceState, Effort, Reason, Report, Settings, seal
+from runner.reason import Reason
+from runner.report import Effort, Report, Settings, seal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

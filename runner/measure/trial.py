@@ -10,7 +10,8 @@ from runner.measure.answers import Answers, Subject
 from runner.measure.disturbance import disturbances
 from runner.measure.rounds import Course
 from runner.operators import OperatorTime
-from runner.report import Accuracy, ArtifactReport, EnergyUse, Expectation, Reason, Scenario
+from runner.reason import Reason
+from runner.report import Accuracy, ArtifactReport, EnergyUse, Expectation, Scenario
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""

@@ -1,9 +1,9 @@
 """A machine as a page: what it is, what it does at this moment, and what can run on it."""
 
+from runner.facts import DeviceFacts, DeviceState
 from runner.render import units
 from runner.render.page import Page, Table, Title
 from runner.render.units import NONE
-from runner.report import DeviceFacts, DeviceState
 
 
 def device_page(facts: DeviceFacts, state: DeviceState) -> Page:

@@ -11,7 +11,7 @@ from packager.mixed_precision import mixed_precision
 from packager.recipe import Arithmetic
 from runner import device
 from runner.errors import StepError
-from runner.report import DeviceFacts
+from runner.facts import DeviceFacts
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -18,6 +18,7 @@ from runner import cli, codec, edge, report, verify
 from runner.bundle import FP32_REFERENCE
 from runner.cli_types import Percentage
 from runner.compare.comparison import Comparison
+from runner.facts import DeviceFacts
 from runner.report import Effort, Report
 from tests import bundles, networks, reports
 
@@ -363,7 +364,7 @@ def test_a_report_altered_after_it_was_sealed_is_exit_3(here: Path, capsys: pyte
 
 def test_the_device_is_one_json_document_or_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(bench(capsys, "device", "--json").out)
-    facts = codec.structure(report.DeviceFacts, found["facts"])
+    facts = codec.structure(DeviceFacts, found["facts"])
     assert facts.machine == os.uname().machine
     assert found["state"].keys() == {"load_average", "temperature_c", "frequency_mhz", "throttled", "steal_fraction"}
     page = bench(capsys, "device")

@@ -10,9 +10,10 @@ from runner import codec, noise
 from runner.compare import compare
 from runner.compare.comparison import Limits
 from runner.errors import EdgepackError
+from runner.facts import DeviceFacts
 from runner.measure import Bench, run
 from runner.noise import NoiseFloor
-from runner.report import DeviceFacts, Report, Settings
+from runner.report import Report, Settings
 from tests import reports
 from tests.runner.measure.scripted import FP32, bundle, workers
 

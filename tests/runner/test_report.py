@@ -12,7 +12,8 @@ from runner import codec, report
 from runner.errors import ReportError
 from runner.measure.latency import Timings
 from runner.packing import Packing
-from runner.report import SCHEMA, Latency, Reason, Report, Scenario, Settings
+from runner.reason import Reason
+from runner.report import SCHEMA, Latency, Report, Scenario, Settings
 from tests import reports
 
 GOLDEN = Path(__file__).parent.parent / "golden"

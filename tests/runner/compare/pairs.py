@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from runner import report
 from runner.compare.comparison import Limits
-from runner.report import DeviceFacts, Reason, Report
+from runner.facts import DeviceFacts
+from runner.reason import Reason
+from runner.report import Report
 from tests import reports
 
 NO_LIMITS = Limits()

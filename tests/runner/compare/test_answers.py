@@ -7,7 +7,7 @@ from scipy import stats as reference
 
 from runner.compare import compare
 from runner.compare.comparison import AnswerFlip, Answers, Distance, Margins
-from runner.report import Reason
+from runner.reason import Reason
 from tests import reports
 from tests.runner.compare.pairs import NO_LIMITS, device_with, many
 

@@ -7,7 +7,7 @@ import pytest
 from runner import report
 from runner.compare import compare
 from runner.compare.comparison import Limits, Margins, Missing
-from runner.report import Reason
+from runner.reason import Reason
 from tests import reports
 from tests.runner.compare.pairs import NO_LIMITS, device_with
 

@@ -8,7 +8,9 @@ from runner import report
 from runner.compare import compare
 from runner.compare.comparison import Limits, Margins
 from runner.errors import ReportError
-from runner.report import DeviceFacts, Reason, Report
+from runner.facts import DeviceFacts
+from runner.reason import Reason
+from runner.report import Report
 from tests import reports
 from tests.runner.compare.pairs import EMULATED, NO_LIMITS, device_with
 

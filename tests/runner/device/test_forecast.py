@@ -7,8 +7,8 @@ import targets
 from runner import device
 from runner.device import cpu
 from runner.device.forecast import Forecast, forecast
+from runner.facts import DeviceFacts
 from runner.manifest import Artifact, Engine, Format, Precision
-from runner.report import DeviceFacts
 from tests.runner.device.trees import PI4_FEATURES, PI5_FEATURES, X86_AVX2, X86_VNNI, arm_cpuinfo, tree, x86_cpuinfo
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from runner.measure.disturbance import disturbances
 from runner.process import Counters, Process, Usage
-from runner.report import Reason
+from runner.reason import Reason
 from tests.fakes import counters, fake_process
 
 QUIET = fake_process(1_000)

@@ -9,7 +9,8 @@ from runner.bundle import FP32_REFERENCE
 from runner.errors import MeasurementError
 from runner.measure import Bench, run
 from runner.operators import OperatorTime
-from runner.report import Reason, Report, Settings
+from runner.reason import Reason
+from runner.report import Report, Settings
 from tests import bundles, reports
 from tests.fakes import FakeWorkers, RecordingProgress, Script, quiet
 

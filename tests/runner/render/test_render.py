@@ -7,10 +7,11 @@ import pytest
 from runner import report
 from runner.compare import compare
 from runner.compare.comparison import Comparison, Limits, Margins
+from runner.reason import Reason
 from runner.render import device_page, report_page, units
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Listing, Table, as_markdown, as_text
-from runner.report import Accuracy, Reason
+from runner.report import Accuracy
 from tests import reports
 
 REPORT = """\

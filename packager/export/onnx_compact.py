@@ -108,7 +108,7 @@ def _leave_out_zero_point(node: onnx.NodeProto, constants: Mapping[str, onnx.Ten
 def _share_scalars(graph: onnx.GraphProto, constants: Mapping[str, onnx.TensorProto]) -> None:
     """Store each scale and zero point of activations once.
 
-    Not those of weights: see `packager.quantize.integer_kernels`, which gives each a zero point of its own.
+    Not those of weights: see `packager.quantize.onnx_own_weights`.
     """
     own = {
         name for node in graph.node if node.op_type == DEQUANTIZE and node.input[0] in constants for name in node.input

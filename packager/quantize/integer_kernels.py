@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from packager.export.onnx import stripped
+from packager.quantize.onnx_own_weights import give_own_weights
 
 CHANNEL_OF: Mapping[str, Callable[[onnx.NodeProto], int]] = {
     "Conv": lambda _: 0,
@@ -50,8 +51,6 @@ def for_integer_kernels(content: bytes) -> bytes:
     for node in list(model.graph.node):
         if node.op_type in CHANNEL_OF and len(node.input) > BIAS:
             _make_integer(node, graph)
-        if node.op_type == "DequantizeLinear" and node.input[0] in graph.constants:
-            _take_own_zero_point(node, graph)
         if node.op_type == "ReduceMean" and _is_over_pixels(node, graph):
             node.op_type = "GlobalAveragePool"
             del node.input[1:]
@@ -60,6 +59,7 @@ def for_integer_kernels(content: bytes) -> bytes:
             for reader in graph.readers[node.output[0]]:
                 reader.input[0] = node.input[0]
             model.graph.node.remove(node)
+    give_own_weights(model.graph)
     _tidy(model.graph)
     return stripped(model)
 
@@ -101,18 +101,6 @@ def _make_integer(layer: onnx.NodeProto, graph: Graph) -> None:
     axis = {"axis": 0} if scale.ndim else {}
     graph.graph.node.insert(0, helper.make_node("DequantizeLinear", list(parts), [name], f"{name}_dequantize", **axis))
     layer.input[BIAS] = name
-
-
-def _take_own_zero_point(weight: onnx.NodeProto, graph: Graph) -> None:
-    """Let a weight share its zero point with no other.
-
-    ONNX Runtime's exact int8 on x86 makes weights unsigned one by one, and fails where it meets a zero point twice
-    (1.31): "Attempt to replace the existing tensor".
-    """
-    shared = _constant(weight.input[2], graph) if len(weight.input) > 2 else None
-    if shared is not None and len(graph.readers[weight.input[2]]) > 1:
-        weight.input[2] = f"{weight.output[0]}_zero_point"
-        graph.graph.initializer.append(numpy_helper.from_array(shared, weight.input[2]))
 
 
 def _step(layer: onnx.NodeProto, graph: Graph) -> Floats | None:

@@ -14,6 +14,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from packager.export.onnx import stripped
 from packager.quantize import Order
 from packager.quantize.onnx_graph import CANNOT, WAY_OUT, kept, layers, prepared
+from packager.quantize.onnx_own_weights import give_own_weights
 from packager.quantize.onnx_ranges import OPERATORS, Ranges, ranges
 from packager.quantize.refused import refused
 from packager.quiet import quiet
@@ -59,6 +60,7 @@ def integers(model: onnx.ModelProto, found: Ranges, order: Order, nodes: Collect
             )
         quantizer.quantize_model()
         quantized: ONNXModel = quantizer.model
+        give_own_weights(quantized.graph())
         quantized.topological_sort()
     return stripped(quantized.model)
 

@@ -181,6 +181,28 @@ def test_shortcuts_reused_layers_and_single_pixels_are_borne(
     assert snr_db(onnx_static.quantize(content, order(calibration, target)), module, few_splits, target) >= 20
 
 
+@pytest.mark.parametrize("target", TARGETS, ids=NAMES)
+def test_layers_with_equal_weights_run_in_exact_int8_too(
+    target: Target, calibration: Calibration, few_splits: Splits
+) -> None:
+    torch.manual_seed(0)
+    module = modules.Normalized().eval()
+    example = torch.from_numpy(next(calibration.batches("", 1)))
+    exported = onnx_export.export(module, example, 20).content
+    ones = [name for name, array in arrays(exported).items() if array.shape == (16,) and (array == 1).all()]
+
+    content = onnx_static.quantize(exported, order(calibration, target))
+
+    assert len(ones) == 1
+    assert snr_db(content, module, few_splits, target) >= 20
+    weights = [
+        node.input[0]
+        for node in onnx.load_from_string(content).graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0].startswith(ones[0])
+    ]
+    assert len(set(weights)) == len(weights)
+
+
 def test_the_same_samples_give_the_same_bytes(
     static: Mapping[str, bytes], fp32: bytes, calibration: Calibration
 ) -> None:

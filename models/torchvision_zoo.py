@@ -34,7 +34,9 @@ def build(name: str, channels: int, classes: int, size: Size) -> nn.Module:
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     if name.startswith("vit_"):
         # It begins with a head of zeros: answers that are all zero would hide what int8 does to them.
-        model.heads.head.reset_parameters()
+        head = model.get_submodule("heads.head")
+        assert isinstance(head, nn.Linear)
+        head.reset_parameters()
     if name.startswith("resnet") and max(size) <= CIFAR_SIDE:
         model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         model.maxpool = nn.Identity()

@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner import __version__, edge
-from runner.cli_types import Counts, Duration, Percentage
+from runner.cli_options import artifact_option, effort_options, stated_options, threads_option
+from runner.cli_types import Counts
 from runner.errors import UsageError, nearest
 from runner.terminal import Terminal
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from runner import commands
     from runner.report import Effort
 
-EFFORTS = ("quick", "standard", "rigorous")
 MEASURE = "run"
 """The command that a BUNDLE as first argument stands for."""
 
@@ -47,28 +47,6 @@ class DefaultGroup(click.Group):
         self.format_commands(ctx, formatter)
 
 
-def stated_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options by which two sides are judged, and how that is shown."""
-    for option in reversed(
-        (
-            click.option("--max-slowdown", type=Percentage(), help="How much longer a call may take, as in 5%."),
-            click.option("--max-latency", type=Duration(), help="How long a call may take on the device, as in 5ms."),
-            click.option("--max-accuracy-drop", type=Percentage(), help="How far top-1 may be below, as in 0.5%."),
-            click.option(
-                "--margin", type=Percentage(), default="2%", show_default=True, help="What latencies may differ by."
-            ),
-            click.option(
-                "--accuracy-margin", type=Percentage(), default="1%", show_default=True, help="What top-1 may lose."
-            ),
-            click.option("--strict", is_flag=True, help="Count a limit that cannot be decided as missed."),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
-            click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(cls=DefaultGroup, no_args_is_help=True)
 @click.version_option(__version__, prog_name="bench-runner")
 def bench_runner() -> None:
@@ -81,12 +59,11 @@ def bench_runner() -> None:
 @bench_runner.command(MEASURE, hidden=True)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The report.  [default: NAME.report.json]")
-@click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+@artifact_option
 @click.option("--threads", type=Counts(1024), default=(), help="Threads of the runtime.  [default: usable CPUs]")
 @click.option("--batch", "batches", type=Counts(1 << 20), default="1", show_default=True, help="Samples in each call.")
 @click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
-@click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
+@effort_options
 @click.option("--profile-ops", is_flag=True, help="Take the time of each operator too, after all the others.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")
 @click.pass_context
@@ -163,10 +140,9 @@ def compare(
 @click.argument("bundle_a", type=click.Path(path_type=Path))
 @click.argument("bundle_b", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder for the two reports.")
-@click.option("--artifact", "artifacts", multiple=True, metavar="NAME", help="Only this one; may be given again.")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: usable CPUs]")
-@click.option("--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the order of the samples.")
+@artifact_option
+@threads_option
+@effort_options
 @stated_options
 @click.pass_context
 def ab(  # noqa: PLR0913 - one parameter per option
@@ -205,7 +181,7 @@ def ab(  # noqa: PLR0913 - one parameter per option
 @bench_runner.command(short_help="Test how well this machine can be measured.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--artifact", metavar="NAME", help="What to test with.  [default: the fastest on the host]")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: usable CPUs]")
+@threads_option
 @click.option("--pairs", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of unchanged sessions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context

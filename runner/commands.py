@@ -138,7 +138,7 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         _settings(request),
         only=request.artifacts,
         progress=progress,
-        bench=measure.Bench(save=lambda so_far: _keep(destination, so_far)),
+        bench=measure.Bench(save=lambda so_far: _keep({destination: so_far})),
     )
     text = codec.write_json(found)
     code = _written({destination: text}, progress) or report_exit_code(found)
@@ -152,13 +152,20 @@ def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
     files = [request.output / f"{letter}.report.json" for letter in "ab"] if request.output else []
     for file in files:
         atomic.check_destination(file)
-    bench = measure.Bench(plans=TURNS)
-    first, second = measure.run_in_turn(sources, settings, only=request.artifacts, progress=progress, bench=bench)
+    first, second = measure.run_in_turn(
+        sources,
+        settings,
+        only=request.artifacts,
+        progress=progress,
+        bench=measure.Bench(plans=TURNS),
+        save=lambda so_far: _keep(dict(zip(files, so_far, strict=False))),
+    )
     texts = {file: codec.write_json(found) for file, found in zip(files, (first, second), strict=False)}
     failed = _written(texts, progress)
     judged = compare.compare(first, second, request.stated.limits, request.stated.margins)
-    code = INTERRUPTED if not first.complete else LIMIT_MISSED if judged.violated else 0
-    return Output(text=look.show(judged, comparison_page(judged)), exit_code=failed or code)
+    missed = LIMIT_MISSED if judged.violated and first.complete else 0
+    code = failed or missed or report_exit_code(first) or report_exit_code(second)
+    return Output(text=look.show(judged, comparison_page(judged)), exit_code=code)
 
 
 def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Output:
@@ -181,10 +188,11 @@ def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Outpu
     return Output(text=look.show(found, selftest_page(found)), exit_code=code)
 
 
-def _keep(destination: Path, so_far: Report) -> None:
+def _keep(so_far: Mapping[Path, Report]) -> None:
     """Write what there is so far. What the disk refuses now is told at the end, when there is more to lose."""
     with contextlib.suppress(EdgepackError):
-        atomic.write(destination, codec.write_json(so_far))
+        for file, found in so_far.items():
+            atomic.write(file, codec.write_json(found))
 
 
 def _written(texts: Mapping[Path, str], progress: Progress) -> int:

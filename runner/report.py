@@ -13,11 +13,10 @@ from runner.manifest import Device, Engine, Format, Precision
 from runner.operators import OperatorTime
 from runner.packing import Packing
 from runner.process import Process
-from runner.reason import Reason
+from runner.reason import Reason, Status, worst
 
 SCHEMA = "1.2"
 
-Status = Literal["valid", "caveats", "invalid"]
 Effort = Literal["quick", "standard", "rigorous"]
 Stopped = Literal["precision", "budget", "failures", "interrupted"]
 """The interval is narrow enough; as many processes ran as the effort allows; too many died; Ctrl-C."""
@@ -138,6 +137,13 @@ class Latency:
     device_ns: float | None = None
     """Median of the processes' medians of the accelerator's own time; None where it has no events."""
     steadiness: Steadiness | None = None
+    reasons: tuple[Reason, ...] = ()
+    """Of scenarios beside the first, which void no figure but their own; those of the first are the artifact's."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """How the calls were made."""
+        return Scenario(threads=self.threads or 1, batch=self.batch, streams=self.streams)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,10 +268,10 @@ class Report:
 
     @property
     def status(self) -> Status:
-        """The worst that any reason says of the figures."""
-        reasons = [*self.reasons, *(reason for artifact in self.artifacts for reason in artifact.reasons)]
-        levels = {reason.level for reason in reasons}
-        return "invalid" if "invalid" in levels else "caveats" if "caveat" in levels else "valid"
+        """The worst that any reason says of the figures; that of a scenario beside the first is a caveat at most."""
+        whole = worst([*self.reasons, *(reason for artifact in self.artifacts for reason in artifact.reasons)])
+        others = worst(reason for artifact in self.artifacts for each in artifact.scenarios for reason in each.reasons)
+        return whole if others == "valid" or whole == "invalid" else "caveats"
 
     def artifact(self, name: str) -> ArtifactReport | None:
         """Return the report of the artifact of that name, if there is one."""

@@ -130,7 +130,9 @@ def _latency(course: Course) -> Latency:
         raise MeasurementError(f"{course.name}: {course.changed.detail}", advice=course.changed.advice)
     found = latency(course.timings())
     if found is None or len(found.processes) < LEAST_PROCESSES:
-        raise MeasurementError(f"{course.name}: too many worker processes died: {'; '.join(course.failures)}")
+        timings = course.timings()
+        what = f"{course.name}: too many worker processes died: {'; '.join(timings.failures)}"
+        raise MeasurementError(what, advice=timings.advice)
     return found
 
 

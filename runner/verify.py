@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runner.measure import latency
 from runner.measure.disturbance import disturbances
+from runner.reason import Reason
 from runner.report import Accuracy, ArtifactReport, Flip, Latency, Report
 
 TOLERANCE = 1e-9
@@ -69,7 +70,7 @@ def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterat
         yield from _accuracy_contradictions(f"{artifact.name}: accuracy", artifact.accuracy, report)
     for path, each in _latencies(artifact):
         yield from _latency_contradictions(path, each)
-        yield from _unsaid(path, each, artifact)
+        yield from _unsaid(path, each, (*artifact.reasons, *each.reasons))
     total = sum(operator.mean_ns for operator in artifact.operators)
     for index, operator in enumerate(artifact.operators):
         shares = {"share": (operator.share, operator.mean_ns / total if total else 0.0)}
@@ -111,9 +112,9 @@ def _latency_contradictions(path: str, reported: Latency) -> Iterator[str]:
     yield from _differences(path, {name: (given[name], found[name]) for name in given})
 
 
-def _unsaid(path: str, reported: Latency, artifact: ArtifactReport) -> Iterator[str]:
+def _unsaid(path: str, reported: Latency, reasons: Sequence[Reason]) -> Iterator[str]:
     """Yield what voids the figures by the record, and not by the reasons."""
-    said = {reason.code for reason in artifact.reasons}
+    said = {reason.code for reason in reasons}
     for reason in disturbances(reported.processes):
         if reason.level == "invalid" and reason.code not in said:
             yield f"{path}: the record gives the reason {reason.code!r}, and none is reported: {reason.detail}"

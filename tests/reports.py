@@ -308,8 +308,11 @@ def complete_artifact() -> ArtifactReport:
         label_ranks=(0, 1),
         losses=(0.125, 2.5),
     )
-    together = summary(
-        Timings(scenario=Scenario(threads=1, batch=8, streams=2), processes=(replace(short, calls_per_sample=3),))
+    together = replace(
+        summary(
+            Timings(scenario=Scenario(threads=1, batch=8, streams=2), processes=(replace(short, calls_per_sample=3),))
+        ),
+        reasons=(Reason(code="few-processes", level="invalid", detail="1 worker process finished"),),
     )
     return replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.interval import Interval
-from runner.reason import Reason
-from runner.report import Effort, Status
+from runner.reason import Reason, Status
+from runner.report import Effort
 
 SCHEMA = "1.2"
 

@@ -47,9 +47,11 @@ def run_in_turn(
     only: Sequence[str] = (),
     progress: Progress = Silent(),  # noqa: B008 - has no state
     bench: Bench = Bench(),  # noqa: B008 - as above
+    save: Callable[[tuple[Report, Report]], None] = lambda _: None,
 ) -> tuple[Report, Report]:
     """Measure two bundles in one session: in every round a process of each artifact of both.
 
+    After Ctrl-C the reports have what was finished by then; `save` is given such a pair as `bench.save` is in `run`.
     Raises as `run` does, and BundleError where the two are not of the same evaluation samples.
     """
     _check_samples(*sources)
@@ -67,8 +69,8 @@ def run_in_turn(
             )
             for source, folder in zip(sources, (one, two), strict=True)
         )
-        complete = _measure([first, second], lambda: None)
-    return sessions.report(first, complete=complete), sessions.report(second, complete=complete)
+        complete = _measure([first, second], lambda: save(_pair(first, second, complete=False)))
+    return _pair(first, second, complete=complete)
 
 
 @contextmanager
@@ -82,6 +84,10 @@ def one_course(source: Bundle, name: str | None, settings: Settings, progress: P
         only = [name] if name else []
         session = sessions.begin(source, settings, only=only, progress=progress, bench=Bench(), folder=Path(folder))
         yield sessions.first_course(session, host.fastest if host else None)
+
+
+def _pair(first: Session, second: Session, *, complete: bool) -> tuple[Report, Report]:
+    return sessions.report(first, complete=complete), sessions.report(second, complete=complete)
 
 
 def _check_samples(first: Bundle, second: Bundle) -> None:

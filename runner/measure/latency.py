@@ -65,6 +65,8 @@ class Timings:
     scenario: Scenario
     processes: tuple[Process, ...] = ()
     failures: tuple[str, ...] = ()
+    advice: str = ""
+    """What to do about the first failure."""
     stopped: Stopped | None = None
 
 
@@ -96,9 +98,11 @@ def latency(timings: Timings) -> Latency | None:
 
 def timings(reported: Latency) -> Timings:
     """Return what a summary was made of."""
-    scenario = Scenario(threads=reported.threads or 1, batch=reported.batch, streams=reported.streams)
     return Timings(
-        scenario=scenario, processes=reported.processes, failures=reported.failures, stopped=reported.stopped
+        scenario=reported.scenario,
+        processes=reported.processes,
+        failures=reported.failures,
+        stopped=reported.stopped,
     )
 
 
@@ -155,11 +159,13 @@ def _too_few(timings: Timings) -> Iterator[Reason]:
     count = len(processes)
     why = f"; {failures[0]}" if failures else ""
     if not processes:
-        yield Reason(code="no-latency", level="invalid", detail=f"no worker process finished{why}")
+        detail = f"no worker process finished{why}"
+        yield Reason(code="no-latency", level="invalid", detail=detail, advice=timings.advice)
     elif count < LEAST_PROCESSES:
         detail = f"{count} worker processes finished, and a median needs {LEAST_PROCESSES}{why}"
         evidence = {"processes": float(count)}
-        yield Reason(code="few-processes", level="invalid", detail=detail, evidence=evidence, advice="measure again")
+        advice = timings.advice or "measure again"
+        yield Reason(code="few-processes", level="invalid", detail=detail, evidence=evidence, advice=advice)
     least = min((len(process.samples_ns) for process in processes), default=LEAST_SAMPLES)
     if least < LEAST_SAMPLES:
         detail = f"a process had time for {least} inferences only, not for {LEAST_SAMPLES}"

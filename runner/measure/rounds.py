@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from runner.device.counters import sensors
 from runner.device.monitor import Monitor
-from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable
 from runner.measure.cooling import Gate
 from runner.measure.latency import Plan, Timings, changed_answers, precise
 from runner.measure.workers import WORKERS, Workers
@@ -50,7 +50,7 @@ class Course:
     slowdown: float = 0.0
     """By what share each call is made longer, to see whether that is found."""
     processes: list[Process] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failures: list[EdgepackError] = field(default_factory=list)
     changed: Reason | None = None
     stopped: Stopped | None = None
 
@@ -59,7 +59,8 @@ class Course:
         return Timings(
             scenario=self.scenario,
             processes=tuple(self.processes),
-            failures=tuple(self.failures),
+            failures=tuple(failure.what for failure in self.failures),
+            advice=next((failure.advice for failure in self.failures), ""),
             stopped=self.stopped or "interrupted",
         )
 
@@ -104,7 +105,7 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
         with instruments.watch() as monitor:
             timed = instruments.workers.time(job, timing)
     except (MeasurementError, RuntimeUnavailable) as error:
-        course.failures.append(error.what)
+        course.failures.append(error)
         return
     course.processes.append(
         replace(timed.process, turn=turn, machine=_seen(monitor, timed.process.usage), waited_s=waited_s)

@@ -8,10 +8,11 @@ from runner.manifest import Artifact, Entry
 from runner.measure import latency
 from runner.measure.answers import Answers, Subject
 from runner.measure.disturbance import disturbances
+from runner.measure.latency import Timings
 from runner.measure.rounds import Course
 from runner.operators import OperatorTime
 from runner.reason import Reason
-from runner.report import Accuracy, ArtifactReport, EnergyUse, Expectation, Scenario
+from runner.report import Accuracy, ArtifactReport, EnergyUse, Expectation, Latency, Scenario
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""
@@ -42,8 +43,7 @@ class Trial:
 
     def report(self, entry: Entry, first: Scenario) -> ArtifactReport:
         """Return what was found, as it stands in a report: the latency of the `first` scenario before all others."""
-        found = {course.scenario: latency.latency(course.timings()) for course in self.courses}
-        processes = next((course.processes for course in self.courses if course.scenario == first), ())
+        timings = {course.scenario: course.timings() for course in self.courses}.get(first, Timings(scenario=first))
         return ArtifactReport(
             name=self.artifact.name,
             title=self.artifact.title,
@@ -54,23 +54,38 @@ class Trial:
             runtime=self.answers.runtime if self.answers else None,
             expected=_expectation(self.expected) if self.expected else None,
             accuracy=self.accuracy,
-            latency=found.get(first),
-            scenarios=tuple(each for scenario, each in found.items() if scenario != first and each is not None),
-            peak_bytes=latency.peak_bytes(processes),
+            latency=latency.latency(timings),
+            scenarios=tuple(self._scenarios(first)),
+            peak_bytes=latency.peak_bytes(timings.processes),
             energy=self.energy,
             operators=self.operators,
-            reasons=(*(self.expected.reasons if self.expected else ()), *self.reasons, *self._timing_reasons()),
+            reasons=(*(self.expected.reasons if self.expected else ()), *self.reasons, *self._timing_reasons(first)),
         )
 
-    def _timing_reasons(self) -> Iterator[Reason]:
+    def _scenarios(self, first: Scenario) -> Iterator[Latency]:
+        for course in self.courses:
+            found = latency.latency(course.timings())
+            if course.scenario != first and found is not None:
+                yield replace(found, reasons=tuple(_reasons(course)))
+
+    def _timing_reasons(self, first: Scenario) -> Iterator[Reason]:
+        """Yield what is to be said of the first scenario, and of others that have no figures to say it of."""
         begun = [course for course in self.courses if course.processes or course.failures]
         for course in begun:
-            place = "" if course is self.courses[0] else f"{course.scenario.words}: "
-            of_times = (*latency.reasons(course.timings()), *disturbances(course.processes))
-            for reason in (*of_times, *filter(None, [course.changed])):
-                yield replace(reason, detail=f"{place}{reason.detail}")
+            if course.scenario == first:
+                yield from _reasons(course)
+            elif not course.processes:
+                for reason in _reasons(course):
+                    yield replace(reason, level="caveat", detail=f"{course.scenario.words}: {reason.detail}")
         if len(begun) < len(self.courses) or not (self.courses or self.reasons):
             yield INTERRUPTED
+
+
+def _reasons(course: Course) -> Iterator[Reason]:
+    yield from latency.reasons(course.timings())
+    yield from disturbances(course.processes)
+    if course.changed:
+        yield course.changed
 
 
 def _expectation(found: Forecast) -> Expectation:

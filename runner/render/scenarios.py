@@ -1,11 +1,14 @@
 """The other scenarios of a report beside the first: other counts of threads, samples and streams."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from runner.reason import Status, worst
 from runner.render import units
 from runner.render.page import Block, Table, drop_empty_columns
 from runner.render.units import NONE, Scale
 from runner.report import ArtifactReport, Latency, Report
+
+WORDS: Mapping[Status, str] = {"valid": NONE, "caveats": "caveats", "invalid": "void"}
 
 
 def scenario_blocks(report: Report) -> Iterator[Block]:
@@ -23,13 +26,20 @@ def scenario_blocks(report: Report) -> Iterator[Block]:
             str(latency.batch),
             str(latency.streams) if streams else NONE,
             *_cells(latency, artifact.latency, times),
+            WORDS[worst(latency.reasons)],
         )
         for artifact, latencies in timed
         for latency in latencies
     )
-    columns = ("artifact", "threads", "batch", "streams", "latency", "interval", "throughput", "to the first")
+    columns = ("artifact", "threads", "batch", "streams", "latency", "interval", "throughput", "to the first", "status")
     yield drop_empty_columns(Table(columns=columns, rows=rows), NONE)
     yield "A call has as many samples as the batch; throughput is in samples, beside that of the first scenario."
+    yield from (
+        f"{artifact.name}, {latency.scenario.words}: {reason.line}"
+        for artifact, latencies in timed
+        for latency in latencies
+        for reason in latency.reasons
+    )
 
 
 def _latencies(artifact: ArtifactReport) -> Sequence[Latency]:

@@ -25,6 +25,8 @@ UNREADABLE = (
     failures.NotImplemented,
     failures.RuntimeException,
 )
+NO_MEMORY = "bad_alloc"
+"""What it says of a file that may well be whole."""
 ONLY_ERRORS = 3
 KERNEL = "_kernel_time"
 """How the name of an event ends that is the execution of a node."""
@@ -122,6 +124,8 @@ def _load(path: Path, options: Options, settings: onnxruntime.SessionOptions) ->
     try:
         session = onnxruntime.InferenceSession(path, settings, providers=[provider])
     except UNREADABLE as error:
+        if NO_MEMORY in str(error):
+            raise MemoryError(_first_line(error)) from None
         raise RuntimeUnavailable(
             f"ONNX Runtime {onnxruntime.__version__} cannot load it: {_first_line(error)}",
             where=path.name,

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from runner import cli, codec, edge, report, verify
+from runner import cli, cli_options, codec, edge, report, verify
 from runner.bundle import FP32_REFERENCE
 from runner.cli_types import Percentage
 from runner.compare.comparison import Comparison
@@ -118,7 +118,7 @@ def test_operators_are_profiled_where_that_is_asked_for(measured: tuple[Ended, P
 
 
 def test_the_efforts_are_those_of_the_report() -> None:
-    assert get_args(Effort) == cli.EFFORTS
+    assert get_args(Effort) == cli_options.EFFORTS
 
 
 def test_measuring_prints_the_table_and_writes_a_report_that_holds(measured: tuple[Ended, Path]) -> None:

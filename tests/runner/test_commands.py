@@ -64,7 +64,7 @@ def test_two_bundles_are_measured_in_turn_and_judged_side_by_side(
     other = write(here / "other.edgepack", shift=1e-3)
     options = ("--artifact", "fp32.onnx", "--threads", "1", "--max-accuracy-drop", "10%", "-o", here)
     ended = bench(capsys, "ab", bundle, other, *options)
-    assert (ended.code, ended.err) == (0, f"report: {here}/a.report.json\nreport: {here}/b.report.json\n")
+    assert (ended.code, ended.err) == (5, f"report: {here}/a.report.json\nreport: {here}/b.report.json\n")
     assert ended.out.startswith("net for x86: the second beside the first, processes in turn\n")
     assert "held     fp32.onnx  top-1 at most -10.00 points" in ended.out
     first, second = (report.load(here / f"{letter}.report.json") for letter in "ab")

@@ -153,6 +153,17 @@ def test_interrupted_both_reports_keep_what_they_have(pair: tuple[Bundle, Bundle
     assert notes == [f"the {place}'s run was interrupted: it is not whole" for place in ("first", "second")]
 
 
+def test_pairs_of_reports_are_kept_on_the_way(pair: tuple[Bundle, Bundle]) -> None:
+    kept: list[tuple[Report, Report]] = []
+    fake = TwoBundles(a=taking(*DRIFT), b=taking(*DRIFT))
+    quiet = replace(bench(fake.a), workers=fake, plans=TURNS)
+    run_in_turn(pair, SETTINGS, bench=quiet, save=kept.append)
+    answered = [tuple(report.artifacts[0].accuracy is not None for report in reports) for reports in kept]
+    assert answered == [(True, False), (True, True), (True, True)]
+    assert [report.complete for reports in kept for report in reports] == [False] * 6
+    assert [report.artifacts[0].latency is not None for report in kept[-1]] == [True, True]
+
+
 def test_a_bundle_beside_itself_is_equivalent(pair: tuple[Bundle, Bundle]) -> None:
     fake = TwoBundles(a=taking(*DRIFT), b=taking())
     first, second = run_in_turn((pair[0], pair[0]), SETTINGS, bench=replace(bench(fake.a), plans=TURNS))

@@ -90,7 +90,11 @@ def test_a_course_ends_after_three_failures_and_the_others_go_on() -> None:
     fake = FakeWorkers({"a": Script(logits=LOGITS, dies=dies), "b": Script(logits=LOGITS, medians_ns=SCATTERED)})
     frail, sturdy = course("a"), course("b")
     time_all([frail, sturdy], fake, Plan(processes=10, warmup_s=0, timed_s=0))
-    assert (len(frail.processes), frail.failures, frail.stopped) == (2, ["death 1", "death 3", "death 4"], "failures")
+    assert (len(frail.processes), frail.timings().failures, frail.stopped) == (
+        2,
+        ("death 1", "death 3", "death 4"),
+        "failures",
+    )
     assert (len(sturdy.processes), sturdy.failures, sturdy.stopped) == (10, [], "budget")
     assert [process.turn for process in frail.processes] == [0, 2]
 

@@ -1,7 +1,8 @@
 """What becomes of a session: its scenarios, what is kept on the way, and what a throttled board voids."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,15 @@ from runner import codec, verify
 from runner.compare import compare
 from runner.compare.comparison import Limits
 from runner.device.monitor import Monitor
-from runner.errors import UsageError
+from runner.errors import MeasurementError, UsageError
 from runner.measure import run
 from runner.measure.latency import Plan
 from runner.measure.rounds import Instruments
 from runner.measure.workers import Answered, Timed, ignore_window
 from runner.operators import OperatorTime
 from runner.progress import Advance
+from runner.render import report_page
+from runner.render.page import as_text
 from runner.report import Effort, Latency, Report, Scenario, Settings, read
 from runner.worker.order import Job, Timing
 from tests import bundles
@@ -108,8 +111,42 @@ def test_what_happened_in_another_scenario_is_told_with_its_name(tmp_path: Path)
     fake = FakeWorkers({"fp32.onnx": Script(logits=logits(), medians_ns=(200_000, 200_000, 200_000, 200_000, 300_000))})
     settings = Settings(threads=1, more=(Scenario(threads=2, batch=8, streams=2),))
     report = run(bundle(tmp_path / "net.edgepack", FP32), settings, bench=bench(fake))
-    details = [reason.detail for reason in report.artifacts[0].reasons]
-    assert "2 threads, batch 8, 2 streams: the processes' medians lie between 200 and 300 us" in details
+    (found,) = report.artifacts[0].scenarios
+    assert [reason.detail for reason in found.reasons] == ["the processes' medians lie between 200 and 300 us"]
+    line = "fp32.onnx, 2 threads, batch 8, 2 streams: caveat: the processes' medians lie between 200 and 300 us"
+    assert line in as_text(report_page(report), width=200)
+
+
+@dataclass(kw_only=True)
+class Frail(FakeWorkers):
+    """Workers of which the first few die, by the batch."""
+
+    scripts: Mapping[str, Script] = field(kw_only=False)
+    deaths: dict[int, int]
+
+    def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
+        """Die, or return scripted times."""
+        if self.deaths.get(job.batch, 0) > 0:
+            self.deaths[job.batch] -= 1
+            raise MeasurementError("out of memory", advice="fewer --threads")
+        return super().time(job, timing, window)
+
+
+def test_a_scenario_that_is_void_leaves_the_first_its_figures(tmp_path: Path) -> None:
+    frail = Frail({"fp32.onnx": Script(logits=logits(), medians_ns=(200_000,))}, deaths={8: 1, 32: 5})
+    settings = Settings(threads=1, more=(Scenario(threads=1, batch=8), Scenario(threads=1, batch=32)))
+    report = run(bundle(tmp_path / "net.edgepack", FP32), settings, bench=bench(frail))
+    (artifact,) = report.artifacts
+    assert (report.status, report.fastest) == ("caveats", "fp32.onnx")
+    assert [(reason.code, reason.level, reason.detail, reason.advice) for reason in artifact.reasons] == [
+        ("no-latency", "caveat", "1 thread, batch 32: no worker process finished; out of memory", "fewer --threads")
+    ]
+    (eight,) = artifact.scenarios
+    assert [(reason.code, reason.level) for reason in eight.reasons] == [("few-processes", "invalid")]
+    assert verify.contradictions(report) == ()
+    text = as_text(report_page(report), width=200)
+    assert re.search(r"^fp32.onnx +1 +8 .* void$", text, re.MULTILINE)
+    assert "fp32.onnx, 1 thread, batch 8: invalid: 4 worker processes finished, and a median needs 5" in text
 
 
 def test_every_scenario_follows_from_its_record_and_a_figure_that_was_made_up_is_named(tmp_path: Path) -> None:

@@ -148,6 +148,22 @@ class Normalized(nn.Module):
         return logits
 
 
+class Attention(nn.Module):
+    """Attention among the rows of an image, each of which is a token; answers shares of a whole, as some do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.keys, self.values = nn.LayerNorm(28), nn.Linear(28, 16), nn.Linear(28, 16)
+        self.last = nn.Linear(28 * 16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return probabilities for 1 x 28 x 28 images."""
+        tokens = self.norm(x.squeeze(1))
+        keys = self.keys(tokens)
+        mixed = (keys @ keys.transpose(1, 2)).softmax(-1) @ self.values(tokens)
+        return torch.softmax(self.last(mixed.flatten(1)), 1)
+
+
 def settled(module: nn.Module, images: Tensor) -> nn.Module:
     """Return the network in eval mode, with batch-norm statistics of these images."""
     module.train()

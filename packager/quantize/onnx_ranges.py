@@ -7,15 +7,12 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from packager.quantize import Order
 from packager.quantize.calibration import stride
+from packager.quantize.onnx_operators import operators
 from packager.quantize.ranges import RangeEstimator
 from runner.errors import StepError
-
-OPERATORS = sorted(QDQRegistry.keys() | QLinearOpsRegistry.keys())
-"""That ONNX Runtime has in integers."""
 
 Ranges = Mapping[str, tuple[float, float]]
 """Tensor's name -> its low and its high end."""
@@ -58,8 +55,9 @@ class _Observed:
     """Runs a model and returns every float tensor that an integer operator may take or give."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        integers = operators(model)
         touched = {
-            name for node in model.graph.node if node.op_type in OPERATORS for name in (*node.input, *node.output)
+            name for node in model.graph.node if node.op_type in integers for name in (*node.input, *node.output)
         }
         watched = onnx.ModelProto()
         watched.CopyFrom(model)

@@ -14,8 +14,9 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from packager.export.onnx import stripped
 from packager.quantize import Order
 from packager.quantize.onnx_graph import CANNOT, WAY_OUT, kept, layers, prepared
+from packager.quantize.onnx_operators import operators
 from packager.quantize.onnx_own_weights import give_own_weights
-from packager.quantize.onnx_ranges import OPERATORS, Ranges, ranges
+from packager.quantize.onnx_ranges import Ranges, ranges
 from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner.errors import StepError
@@ -50,7 +51,7 @@ def integers(model: onnx.ModelProto, found: Ranges, order: Order, nodes: Collect
     # leaves them all as fp32 operators: a ResNet-8 was 2 dB noisier and took 8 to 30 % longer.
     options = {"ActivationSymmetric": order.plan.symmetric}
     types = (TYPES[order.target.weight_type], TYPES[order.target.activation_type])
-    arguments: tuple[object, ...] = (*types, _tensors(found), [], excluded, OPERATORS, options)
+    arguments: tuple[object, ...] = (*types, _tensors(found), [], excluded, operators(model), options)
     with quiet(), refused(CANNOT, WAY_OUT):
         if order.plan.operators == "qdq":
             quantizer = QDQQuantizer(copied, order.per_channel, order.target.reduce_range, *arguments)

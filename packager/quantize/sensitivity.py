@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from packager.quantize import Order
 from packager.quantize.calibration import STRIDE, Calibration
 from packager.quantize.onnx_graph import kept, layers, prepared
-from packager.quantize.onnx_ranges import OPERATORS, ranges, session
+from packager.quantize.onnx_operators import operators
+from packager.quantize.onnx_ranges import ranges, session
 from packager.quantize.onnx_static import integers
 from runner.measure.accuracy import snr_db
 from runner.packing import LayerDamage
@@ -50,8 +51,9 @@ def _nodes(model: onnx.ModelProto, order: Order) -> dict[str, set[str]]:
     found = layers(model)
     excluded = {layer.name for layer in kept(found, order.plan.keep_fp32)}
     nodes = dict[str, set[str]]()
+    integers = operators(model)
     for layer in found:
-        if layer.operator in OPERATORS and layer.name not in excluded:
+        if layer.operator in integers and layer.name not in excluded:
             nodes.setdefault(layer.name, set()).update({layer.node, *_following(model, layer.node)})
     return nodes
 

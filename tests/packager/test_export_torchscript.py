@@ -122,6 +122,8 @@ def test_no_path_of_this_machine_and_no_stack_is_in_the_file(exported: Exported)
     with zipfile.ZipFile(io.BytesIO(exported.content)) as archive:
         names = archive.namelist()
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        kinds = {(entry.file_size <= 65536, entry.compress_type) for entry in archive.infolist()}
+        assert kinds == {(True, zipfile.ZIP_DEFLATED), (False, zipfile.ZIP_STORED)}
     assert not [name for name in names if "debug" in name or "serialization_id" in name]
     assert "archive/data.pkl" in names
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
 from runner.bundle import open_bundle
+from runner.compare import gate
 from runner.compare.comparison import Limits, Margins
 from runner.device import topology
 from runner.edge import INTERRUPTED
@@ -172,20 +173,21 @@ def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Outpu
     """Test how well this machine can be measured, and remember its noise floor."""
     bundle, facts = open_bundle(request.bundle), device.facts()
     settings = Settings(threads=request.threads or topology.default_threads())
+    applied = gate.floor_of(facts, noise.load(facts))
     with measure.one_course(bundle, request.artifact, settings, progress) as course:
-        found = selftest.selftest(course, facts, request.pairs, instruments(), progress)
+        found = selftest.selftest(course, facts, applied, request.pairs, instruments(), progress)
     code = 0
-    if request.pairs[0] < selftest.LEAST_PAIRS:
-        progress.say(
-            f"noise floor: not remembered, for fewer than {selftest.LEAST_PAIRS} pairs may have met a quiet hour"
-        )
+    obstacle = selftest.not_to_remember(found)
+    if obstacle:
+        progress.say(f"noise floor: not remembered, for {obstacle}")
     else:
         try:
             progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
         except EdgepackError as error:
             progress.say(f"error: {error}")
             code = error.exit_code
-    return Output(text=look.show(found, selftest_page(found)), exit_code=code)
+    text = look.show(found, selftest_page(found))
+    return Output(text=text, exit_code=code if found.complete else INTERRUPTED)
 
 
 def _keep(so_far: Mapping[Path, Report]) -> None:

@@ -231,6 +231,7 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     monkeypatch.setattr(selftest, "SESSION", brief(1))
     monkeypatch.setattr(selftest, "TURNS", brief(1))
     monkeypatch.setattr(selftest, "LEAST_PROCESSES", 1)
+    monkeypatch.setattr(selftest, "LEAST_BLOCKS", 1)
     ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1")
     told = "noise floor: not remembered, for fewer than 10 pairs may have met a quiet hour\n"
     assert (ended.code, ended.err, list((here / "state").glob("*/*"))) == (0, told, [])
@@ -239,7 +240,11 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     (file,) = (here / "state" / "edgepack").iterdir()
     assert (ended.code, ended.err) == (0, f"noise floor: {file}\n")
     found = codec.read_json(SelfTest, ended.out)
-    assert (found.artifact, found.threads, len(found.rates)) == ("fp32.onnx", 1, 6)
+    assert (found.artifact, found.threads, {(rate.interleaved, rate.slowdown) for rate in found.rates}) == (
+        "fp32.onnx",
+        1,
+        {(in_turn, slowdown) for in_turn in (False, True) for slowdown in (0.0, 0.03, 0.05)},
+    )
     assert all(rate.words == ("inconclusive",) for rate in found.rates)  # one process a side decides nothing
     monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
     bench(capsys, bundle, "--artifact", "fp32.onnx", "--threads", "1")
@@ -296,6 +301,7 @@ def test_a_floor_that_cannot_be_kept_does_not_lose_the_self_test(
         threads=1,
         created="2026-11-01T12:00:00+00:00",
         rates=(unchanged,),
+        applied=0.03,
         floor=0.02,
     )
     monkeypatch.setattr(selftest, "selftest", lambda *_: found)
@@ -304,3 +310,26 @@ def test_a_floor_that_cannot_be_kept_does_not_lose_the_self_test(
     assert ended.code == 5
     assert ended.err.startswith(f"error: {here}/state/edgepack: cannot be written: ")
     assert ended.out.startswith("How well Example CPU can be measured\n")
+
+
+def test_an_interrupted_self_test_shows_what_it_has_remembers_nothing_and_ends_with_130(
+    bundle: Path, here: Path
+) -> None:
+    running = subprocess.Popen(
+        [*bench_runner(), "selftest", str(bundle), "--threads", "1", "--json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(here / "state")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    deadline = time.monotonic() + LONGEST_S
+    seen = set[str]()
+    while len(seen) < 3 and time.monotonic() < deadline:  # the first takes the answers
+        seen |= set(children.read_text().split())
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=LONGEST_S)
+    assert (running.returncode, err) == (130, "noise floor: not remembered, for the self-test was interrupted\n")
+    assert codec.read_json(SelfTest, out).complete is False
+    assert not (here / "state").exists()

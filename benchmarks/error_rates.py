@@ -44,7 +44,7 @@ def main() -> None:
         course = Course(name=file.name, job=job, scenario=Scenario(threads=chosen.threads), answers=_answers(job))
         pairs = (chosen.pairs, chosen.changed, chosen.changed)
         facts = device.facts()
-        applied = gate.floor_of(facts, noise.load(facts))
+        applied = gate.floor_of(facts, noise.load(facts, chosen.threads))
         found = selftest(course, facts, applied, pairs, instruments(), Terminal(sys.stderr))
     print(as_text(selftest_page(found)))
     sys.exit(0 if found.complete else INTERRUPTED)

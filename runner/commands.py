@@ -14,10 +14,11 @@ from runner.compare.comparison import Limits, Margins
 from runner.device import topology
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
+from runner.facts import DeviceFacts
 from runner.measure.latency import TURNS
 from runner.measure.rounds import instruments
 from runner.progress import Progress
-from runner.render import device_page, report_page
+from runner.render import device_page, report_page, units
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.render.selftest import selftest_page
@@ -173,7 +174,7 @@ def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Outpu
     """Test how well this machine can be measured, and remember its noise floor."""
     bundle, facts = open_bundle(request.bundle), device.facts()
     settings = Settings(threads=request.threads or topology.default_threads())
-    applied = gate.floor_of(facts, noise.load(facts))
+    applied = gate.floor_of(facts, noise.load(facts, settings.threads))
     with measure.one_course(bundle, request.artifact, settings, progress) as course:
         found = selftest.selftest(course, facts, applied, request.pairs, instruments(), progress)
     code = 0
@@ -182,12 +183,20 @@ def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Outpu
         progress.say(f"noise floor: not remembered, for {obstacle}")
     else:
         try:
-            progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
+            progress.say(f"noise floor: {_remembered(facts, selftest.remembered(found, facts))}")
         except EdgepackError as error:
             progress.say(f"error: {error}")
             code = error.exit_code
     text = look.show(found, selftest_page(found))
     return Output(text=text, exit_code=code if found.complete else INTERRUPTED)
+
+
+def _remembered(facts: DeviceFacts, found: noise.NoiseFloor) -> str:
+    kept, file = noise.store(facts, found), noise.path(facts, found.threads)
+    if kept is found:
+        return str(file)
+    earlier = f"{units.percent(kept.floor)} in {kept.pairs} pairs at {kept.created}"
+    return f"as large as before, {earlier}, for this is smaller and of no more pairs: {file}"
 
 
 def _keep(so_far: Mapping[Path, Report]) -> None:

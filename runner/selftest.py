@@ -17,9 +17,13 @@ from runner.compare.latency import judge, judge_blocks
 from runner.errors import MeasurementError
 from runner.facts import DeviceFacts
 from runner.interval import Interval
+from runner.measure import conditions
+from runner.measure.disturbance import disturbances
 from runner.measure.latency import LEAST_PROCESSES, Plan, latency
 from runner.measure.rounds import Course, Instruments, time_in_rounds
+from runner.process import Process
 from runner.progress import Progress
+from runner.reason import Reason
 from runner.report import Latency
 from runner.stats.proportions import clopper_pearson
 
@@ -82,6 +86,8 @@ class SelfTest:
     """The noise floor that `compare` went by here until now: remembered, or what such machines are taken to have."""
     floor: float | None
     """The largest difference between two separate sessions with nothing changed, as a fraction. None without any."""
+    reasons: tuple[Reason, ...] = ()
+    """What disturbed the pairs with nothing changed: where one is `invalid`, the floor is none for later."""
     complete: bool = True
     """False after Ctrl-C: the rates are of the pairs that were whole by then."""
 
@@ -99,6 +105,8 @@ class Kind:
     slowdown: float
     asked: int
     pairs: list[Sides] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
+    """Of its whole pairs, without their samples: what the machine did meanwhile."""
     lost: int = 0
 
 
@@ -135,6 +143,7 @@ def selftest(
         rates=tuple(rate for kind in kinds for rate in rates(kind, applied, floor)),
         applied=applied,
         floor=floor,
+        reasons=_reasons(kinds, facts),
         complete=complete,
     )
 
@@ -145,7 +154,8 @@ def not_to_remember(found: SelfTest) -> str | None:
         return "the self-test was interrupted"
     if found.floor is None or len(found.unchanged.ratios) < LEAST_PAIRS:
         return f"fewer than {LEAST_PAIRS} pairs may have met a quiet hour"
-    return None
+    void = next((reason for reason in found.reasons if reason.level == "invalid"), None)
+    return void.detail if void else None
 
 
 def remembered(found: SelfTest, facts: DeviceFacts) -> noise.NoiseFloor:
@@ -168,7 +178,7 @@ def _measure(course: Course, kinds: Sequence[Kind], instruments: Instruments, pr
         try:
             for kind, number in work:
                 try:
-                    kind.pairs.append(_pair(course, kind, number, instruments))
+                    add_pair(course, kind, number, instruments)
                     in_a_row = 0
                 except LostPairError as error:
                     kind.lost += 1
@@ -180,6 +190,12 @@ def _measure(course: Course, kinds: Sequence[Kind], instruments: Instruments, pr
         except KeyboardInterrupt:
             return False
     return True
+
+
+def _reasons(kinds: Sequence[Kind], facts: DeviceFacts) -> tuple[Reason, ...]:
+    """Return what speaks against the floor: what the machine is, and what it did in the pairs with nothing changed."""
+    unchanged = [process for kind in kinds if not kind.slowdown for process in kind.processes]
+    return (*conditions.emulation(facts), *disturbances(unchanged))
 
 
 def rates(kind: Kind, applied: float, own: float | None) -> Iterator[Rate]:
@@ -203,16 +219,25 @@ def _judged(kind: Kind, floor: float) -> Rate:
     )
 
 
-def _pair(course: Course, kind: Kind, number: int, instruments: Instruments) -> Sides:
+def add_pair(course: Course, kind: Kind, number: int, instruments: Instruments) -> None:
     """Measure one pair. Raises LostPairError, and MeasurementError where answers have changed."""
     first = replace(course, processes=[], failures=[], changed=None, stopped=None)
     second = replace(first, processes=[], failures=[], slowdown=kind.slowdown)
-    if kind.interleaved:
-        time_in_rounds([first, second], TURNS, number, instruments, _silent)
-        x, y = blocks(_latency(first), _latency(second))
-        if len(x) < LEAST_BLOCKS:
-            raise _lost(first, second)
-        return x, y
+    x, y = (_in_turn if kind.interleaved else _separate)(first, second, number, instruments)
+    kind.pairs.append((x, y))
+    # Samples by the hundred thousand would fill a small machine's memory in an hour.
+    kind.processes += [replace(each, samples_ns=(), warmup_ns=()) for each in (*first.processes, *second.processes)]
+
+
+def _in_turn(first: Course, second: Course, number: int, instruments: Instruments) -> Sides:
+    time_in_rounds([first, second], TURNS, number, instruments, _silent)
+    x, y = blocks(_latency(first), _latency(second))
+    if len(x) < LEAST_BLOCKS:
+        raise _lost(first, second)
+    return x, y
+
+
+def _separate(first: Course, second: Course, number: int, instruments: Instruments) -> Sides:
     time_in_rounds([first], SESSION, 2 * number, instruments, _silent)
     x = process_medians(_latency(first))
     time_in_rounds([second], SESSION, 2 * number + 1, instruments, _silent)

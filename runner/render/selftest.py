@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from runner.render import units
-from runner.render.page import Page, Table, Title
+from runner.render.page import Listing, Page, Table, Title
 from runner.selftest import MARGIN, Rate, SelfTest
 
 
@@ -12,12 +12,12 @@ def selftest_page(found: SelfTest) -> Page:
     return (
         Title(text=f"How well {found.device} can be measured"),
         *_table(found),
-        f"{found.artifact}, {found.threads} thread{'s' if found.threads > 1 else ''}. What is found where nothing was "
+        f"{found.artifact}, {_threads(found)}. What is found where nothing was "
         f"injected is a false alarm. A difference must exceed {units.percent(MARGIN, 0)}, or the noise floor where "
         "that is larger: what such a floor may hide is inconclusive, never equivalent. `compare` went by a floor of "
         f"{units.percent(found.applied)} until now; without one the statistics speak alone.",
         *_troubles(found),
-        _floor(found),
+        *_floor(found),
     )
 
 
@@ -56,13 +56,22 @@ def _troubles(found: SelfTest) -> Iterator[str]:
         yield f"{wrong} pair{'s' if wrong > 1 else ''} with a slow-down injected was called faster."
 
 
-def _floor(found: SelfTest) -> str:
+def _floor(found: SelfTest) -> Iterator[str | Listing]:
     if found.floor is None:
-        return "Noise floor between two separate sessions: not known, for no pair of them was whole."
-    return (
-        f"Noise floor between two separate sessions: {units.percent(found.floor)}. Smaller differences are told from "
-        "noise only by `bench-runner ab`, which takes turns."
+        yield "Noise floor between two separate sessions: not known, for no pair of them was whole."
+        return
+    yield (
+        f"Noise floor between two separate sessions: {units.percent(found.floor)}. It holds for sessions with "
+        f"{_threads(found)} that follow each other; on another day, or after a reboot, they may differ by more. "
+        "Smaller differences are told from noise only by `bench-runner ab`, which takes turns."
     )
+    if found.reasons:
+        head = "Seen of the machine, and in the sessions with nothing injected:"
+        yield Listing(head=head, lines=tuple(reason.line for reason in found.reasons))
+
+
+def _threads(found: SelfTest) -> str:
+    return f"{found.threads} thread{'s' if found.threads > 1 else ''}"
 
 
 def _row(rate: Rate) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner import codec, commands, measure, report, selftest, verify
+from runner import codec, commands, device, measure, noise, report, selftest, verify
 from runner.bundle import FP32_REFERENCE
 from runner.compare.comparison import Comparison
 from runner.errors import EdgepackError, RuntimeUnavailable
 from runner.measure import session
 from runner.measure.latency import Plan
+from runner.noise import NoiseFloor
 from runner.progress import Silent
 from runner.selftest import Rate, SelfTest
 from tests import bundles, networks
@@ -236,6 +237,7 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     told = "noise floor: not remembered, for fewer than 10 pairs may have met a quiet hour\n"
     assert (ended.code, ended.err, list((here / "state").glob("*/*"))) == (0, told, [])
     monkeypatch.setattr(selftest, "LEAST_PAIRS", 1)
+    monkeypatch.setattr(selftest, "disturbances", lambda _: ())  # whatever else runs here
     ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1", "--json")
     (file,) = (here / "state" / "edgepack").iterdir()
     assert (ended.code, ended.err) == (0, f"noise floor: {file}\n")
@@ -249,6 +251,32 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
     bench(capsys, bundle, "--artifact", "fp32.onnx", "--threads", "1")
     assert report.load(here / "net.report.json").noise_floor == found.floor
+
+
+def test_a_smaller_floor_of_no_more_pairs_does_not_take_the_place_of_an_earlier_one(
+    bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unchanged = Rate(interleaved=False, slowdown=0.0, ratios=(1.02,) * 10, words=("inconclusive",) * 10)
+    found = SelfTest(
+        device="Example CPU",
+        artifact="fp32.onnx",
+        threads=1,
+        created="2026-11-02T12:00:00+00:00",
+        rates=(unchanged,),
+        applied=0.03,
+        floor=0.02,
+    )
+    monkeypatch.setattr(selftest, "selftest", lambda *_: found)
+    facts = device.facts()
+    earlier = NoiseFloor(device="Example CPU", floor=0.04, pairs=10, threads=1, created="2026-11-01T12:00:00+00:00")
+    noise.store(facts, earlier)
+    ended = bench(capsys, "selftest", bundle, "--threads", "1")
+    assert (ended.code, ended.err) == (
+        0,
+        "noise floor: as large as before, 4.00 % in 10 pairs at 2026-11-01T12:00:00+00:00, for this is smaller and of "
+        f"no more pairs: {noise.path(facts, 1)}\n",
+    )
+    assert noise.load(facts, 1) == 0.04
 
 
 def test_a_self_test_takes_the_first_artifact_that_runs_here(bundle: Path, here: Path) -> None:

@@ -1,6 +1,6 @@
 """Pairs of sessions whose times are drawn: rates, their intervals, the floor, and that what is there is found."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from runner.errors import MeasurementError
 from runner.measure.rounds import Course, Instruments
 from runner.measure.workers import Answered, Timed, ignore_window
 from runner.operators import OperatorTime
+from runner.process import Usage
 from runner.progress import Advance
 from runner.render.page import as_markdown, as_text
 from runner.render.selftest import selftest_page
@@ -27,6 +28,7 @@ from tests.fakes import FakeWorkers, RecordingProgress, Script, calm
 
 SAMPLES = 40
 LOGITS = np.eye(3, dtype=np.float32)[np.arange(SAMPLES) % 3]
+USAGE = Usage(began_ns=0, ended_ns=10**9, major_faults=0, involuntary_switches=0, cpu_ns=10**9, swap_bytes=0)
 JOB = Job(
     file=Path("net.onnx"),
     format="onnx",
@@ -54,6 +56,8 @@ class NoisyWorkers:
     interrupted: int | None = None
     """The number of the process in which Ctrl-C is pressed."""
     began: int = 0
+    major_faults: Mapping[int, int] = field(default_factory=dict)
+    """By the number of the process."""
     timed: list[Timing] = field(default_factory=list)
     chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(4))
     level: float = 1.0
@@ -74,7 +78,9 @@ class NoisyWorkers:
             self.level = float(np.exp(self.chance.normal(0, self.session_spread)))
         self.timed.append(timing)
         median_ns = round(1_000_000 * self.level * float(np.exp(self.chance.normal(0, self.process_spread))))
-        return FakeWorkers({"net.onnx": Script(logits=LOGITS, medians_ns=(median_ns,))}).time(job, timing, window)
+        timed = FakeWorkers({"net.onnx": Script(logits=LOGITS, medians_ns=(median_ns,))}).time(job, timing, window)
+        usage = replace(USAGE, major_faults=self.major_faults.get(number, 0))
+        return replace(timed, process=replace(timed.process, usage=usage))
 
     def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
         """Return scripted operators."""
@@ -274,6 +280,45 @@ def test_a_floor_of_few_pairs_is_not_to_be_remembered(quiet: SelfTest) -> None:
     assert not_to_remember(replace(quiet, rates=(unchanged,), floor=None)) == few
 
 
+def test_a_floor_from_a_machine_that_was_disturbed_is_told_and_not_to_be_remembered() -> None:
+    # 10 unchanged pairs of 2 x 5 processes, then two slowed ones, and 10 in turn.
+    workers = NoisyWorkers(process_spread=0.004, major_faults={7: 3, 42: 12, 101: 99, 125: 1})
+    found, _ = measured(workers, (10, 1, 1))
+    (reason,) = found.reasons
+    told = "12 pages came from the disk in a timed window, in 3 of 340 processes"
+    assert (reason.code, reason.level, reason.detail) == ("major-faults", "invalid", told)
+    assert not_to_remember(found) == told
+    assert not_to_remember(replace(found, reasons=(replace(reason, level="caveat"),))) is None
+    flat = " ".join(as_text(selftest_page(found)).split())
+    assert (
+        "Seen of the machine, and in the sessions with nothing injected: "
+        f"invalid: {told}; try: more free memory, or a faster disk"
+    ) in flat
+    assert codec.read_json(SelfTest, codec.write_json(found)) == found
+
+
+def test_a_floor_of_an_emulated_machine_is_not_to_be_remembered() -> None:
+    tools = Instruments(
+        workers=NoisyWorkers(process_spread=0.004), watch=lambda: Monitor(root=Path("/nowhere")), gate=calm()
+    )
+    emulated = replace(reports.device(), emulated="cpuinfo has vendor_id")
+    found = selftest.selftest(course(), emulated, APPLIED, (10, 1, 1), tools, RecordingProgress())
+    assert [reason.code for reason in found.reasons] == ["emulated"]
+    assert not_to_remember(found) == (
+        "this machine is emulated (cpuinfo has vendor_id): latency means nothing, answers are still worth something"
+    )
+
+
+def test_what_is_kept_of_an_hour_does_not_grow_with_the_samples() -> None:
+    kind = Kind(interleaved=False, slowdown=0.0, asked=1)
+    tools = Instruments(
+        workers=NoisyWorkers(process_spread=0.004), watch=lambda: Monitor(root=Path("/nowhere")), gate=calm()
+    )
+    selftest.add_pair(course(), kind, 0, tools)
+    assert {(process.samples_ns, process.warmup_ns) for process in kind.processes} == {((), ())}
+    assert [len(side) for side in kind.pairs[0]] == [5, 5]
+
+
 def test_it_comes_out_of_its_json_as_it_went_in(quiet: SelfTest) -> None:
     assert codec.read_json(SelfTest, codec.write_json(quiet)) == quiet
 
@@ -316,5 +361,6 @@ def test_the_page_has_a_row_for_every_kind_and_rule() -> None:
     assert "1 pair with a slow-down injected was called faster." in flat
     assert "Noise floor between two separate sessions: 2.10 %." in flat
     assert "int8.onnx, 2 threads." in flat
+    assert "It holds for sessions with 2 threads that follow each other;" in flat
     assert "Incomplete" not in flat
     assert as_markdown(selftest_page(whole)).startswith("### How well Example CPU can be measured\n")

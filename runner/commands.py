@@ -24,6 +24,8 @@ from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.render.selftest import selftest_page
 from runner.report import Effort, Report, Scenario, Settings
 
+FOLDER = "a folder with -o"
+
 Style = Literal["text", "markdown", "json"]
 
 
@@ -110,6 +112,8 @@ class TurnsRequest:
     """A folder for the two reports."""
     artifacts: tuple[str, ...]
     threads: int | None
+    batch: int
+    streams: int
     effort: Effort
     seed: int
     stated: Stated
@@ -150,7 +154,15 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
 def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
     """Measure two bundles in turn, write both reports, and judge the second beside the first."""
     sources = (open_bundle(request.bundles[0]), open_bundle(request.bundles[1]))
-    settings = Settings(effort=request.effort, threads=request.threads or topology.default_threads(), seed=request.seed)
+    settings = Settings(
+        effort=request.effort,
+        threads=request.threads or topology.default_threads(),
+        batch=request.batch,
+        streams=request.streams,
+        seed=request.seed,
+    )
+    if request.output and request.output.is_file():
+        raise UsageError("is a file, and the two reports go into a folder", where=str(request.output), advice=FOLDER)
     files = [request.output / f"{letter}.report.json" for letter in "ab"] if request.output else []
     for file in files:
         atomic.check_destination(file)

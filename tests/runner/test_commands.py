@@ -97,6 +97,27 @@ def test_a_limit_that_is_missed_in_turn_is_exit_1_also_as_json_or_markdown(
     assert list(here.iterdir()) == []
 
 
+def test_turns_are_taken_in_the_scenario_that_is_asked_for_and_what_only_one_bundle_has_is_left_out(
+    bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "TURNS", {"quick": brief(1)})
+    network = bundle.with_suffix(".onnx").read_bytes()
+    logits = networks.expected_logits(networks.inputs(SAMPLES)).astype(np.float32)
+    other = bundles.write_bundle(
+        here / "other.edgepack",
+        {"fp32.onnx": network},
+        (bundles.artifact(),),
+        logits=dict.fromkeys((FP32_REFERENCE, "fp32.onnx"), logits),
+        labels=np.asarray(logits.argmax(axis=1), np.int64),
+    ).path
+    ended = bench(capsys, "ab", other, bundle, "--threads", "1", "--batch", "8", "--streams", "2", "-o", here)
+    assert ended.err.startswith(f"left out, for only {bundle} has it: int8.onnx\n")
+    for letter in "ab":
+        (artifact,) = report.load(here / f"{letter}.report.json").artifacts
+        assert artifact.latency is not None
+        assert artifact.latency.scenario == report.Scenario(threads=1, batch=8, streams=2)
+
+
 def test_bad_input_of_two_bundles_is_told_before_anything_is_measured(
     bundle: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +130,13 @@ def test_bad_input_of_two_bundles_is_told_before_anything_is_measured(
         ("ab", bundle, bundle, "--json", "--markdown"): (2, "error: --json and --markdown exclude each other\n"),
         ("ab", bundle, bundle, "--max-slowdown", "5"): (2, "'5' may be meant either way"),
         ("ab", bundle, bundle, "--threads", "0"): (2, "0 is not in the range 1<=x<=1024"),
+        ("ab", bundle, bundle, "--batch", "1,8"): (2, "'1,8' is not a valid integer"),
+        ("ab", bundle, bundle, "--batch", "41"): (2, "batch: expected 1 to 40, the samples that there are, got 41"),
+        ("ab", bundle, bundle, "--streams", "0"): (2, "0 is not in the range"),
+        ("ab", bundle, bundle, "-o", "notes.txt"): (
+            2,
+            "error: notes.txt: is a file, and the two reports go into a folder\n  try: a folder with -o\n",
+        ),
         ("ab", bundle, bundle, "-o", "gone"): (2, "gone/a.report.json: cannot be written: there is no folder gone"),
     }
     for args, (code, told) in cases.items():

@@ -3,7 +3,8 @@
     python -m benchmarks.error_rates [--pairs 60] [--changed 20] [--threads 1]
 
 Pairs of sessions of one small network: unchanged, and with every call made longer by 3 % and by 5 %; each kind with one
-session after the other, and with both in turn. Exact (Clopper-Pearson) 95 % intervals of the rates.
+session after the other, and with both in turn. Exact (Clopper-Pearson) 95 % intervals of the rates. Separate sessions
+are judged by their statistics alone, and with noise floors. Ctrl-C prints the rates of the pairs so far.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.overhead import make_job
-from runner import device
+from runner import device, noise
+from runner.compare import gate
+from runner.edge import INTERRUPTED
 from runner.measure.answers import Logits
 from runner.measure.rounds import Course, instruments
 from runner.measure.workers import WORKERS
@@ -40,8 +43,11 @@ def main() -> None:
         job = make_job(file, Path(folder), chosen.threads)
         course = Course(name=file.name, job=job, scenario=Scenario(threads=chosen.threads), answers=_answers(job))
         pairs = (chosen.pairs, chosen.changed, chosen.changed)
-        found = selftest(course, device.facts(), pairs, instruments(), Terminal(sys.stderr))
+        facts = device.facts()
+        applied = gate.floor_of(facts, noise.load(facts, chosen.threads))
+        found = selftest(course, facts, applied, pairs, instruments(), Terminal(sys.stderr))
     print(as_text(selftest_page(found)))
+    sys.exit(0 if found.complete else INTERRUPTED)
 
 
 def _answers(job: Job) -> Logits:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner import __version__, edge
-from runner.cli_options import artifact_option, effort_options, stated_options, threads_option
+from runner.cli_options import (
+    artifact_option,
+    batch_option,
+    effort_options,
+    stated_options,
+    streams_option,
+    threads_option,
+)
 from runner.cli_types import Counts
 from runner.errors import UsageError, nearest
 from runner.terminal import Terminal
@@ -142,6 +149,8 @@ def compare(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder for the two reports.")
 @artifact_option
 @threads_option
+@batch_option
+@streams_option
 @effort_options
 @stated_options
 @click.pass_context
@@ -154,12 +163,15 @@ def ab(  # noqa: PLR0913 - one parameter per option
     output: Path | None,
     artifacts: tuple[str, ...],
     threads: int | None,
+    batch: int,
+    streams: int,
     effort: "Effort",
     seed: int,
     **stated: Any,  # noqa: ANN401 - as above
 ) -> None:
     """Measure BUNDLE_A and BUNDLE_B in turn, process by process, and compare the second with the first.
 
+    Artifacts of one name are held against each other; what only one bundle has is left out.
     What disturbs the machine disturbs both, so that smaller differences are found than between two reports.
     """
     from runner import commands  # noqa: PLC0415 - heavy
@@ -170,6 +182,8 @@ def ab(  # noqa: PLR0913 - one parameter per option
         output=output,
         artifacts=artifacts,
         threads=threads,
+        batch=batch,
+        streams=streams,
         effort=effort,
         seed=seed,
         stated=wanted,

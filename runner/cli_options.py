@@ -38,6 +38,12 @@ artifact_option = click.option(
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 1024), help="Threads of the runtime.  [default: usable CPUs]"
 )
+batch_option = click.option(
+    "--batch", type=click.IntRange(1, 1 << 20), default=1, show_default=True, help="Samples in each call."
+)
+streams_option = click.option(
+    "--streams", type=click.IntRange(1, 1024), default=1, show_default=True, help="Calls at once, in one process."
+)
 effort_options = _options(
     click.option(
         "--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure."

@@ -9,18 +9,22 @@ from typing import Literal
 
 from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
 from runner.bundle import open_bundle
+from runner.compare import gate
 from runner.compare.comparison import Limits, Margins
 from runner.device import topology
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
+from runner.facts import DeviceFacts
 from runner.measure.latency import TURNS
 from runner.measure.rounds import instruments
 from runner.progress import Progress
-from runner.render import device_page, report_page
+from runner.render import device_page, report_page, units
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.render.selftest import selftest_page
 from runner.report import Effort, Report, Scenario, Settings
+
+FOLDER = "a folder with -o"
 
 Style = Literal["text", "markdown", "json"]
 
@@ -108,6 +112,8 @@ class TurnsRequest:
     """A folder for the two reports."""
     artifacts: tuple[str, ...]
     threads: int | None
+    batch: int
+    streams: int
     effort: Effort
     seed: int
     stated: Stated
@@ -148,7 +154,15 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
 def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
     """Measure two bundles in turn, write both reports, and judge the second beside the first."""
     sources = (open_bundle(request.bundles[0]), open_bundle(request.bundles[1]))
-    settings = Settings(effort=request.effort, threads=request.threads or topology.default_threads(), seed=request.seed)
+    settings = Settings(
+        effort=request.effort,
+        threads=request.threads or topology.default_threads(),
+        batch=request.batch,
+        streams=request.streams,
+        seed=request.seed,
+    )
+    if request.output and request.output.is_file():
+        raise UsageError("is a file, and the two reports go into a folder", where=str(request.output), advice=FOLDER)
     files = [request.output / f"{letter}.report.json" for letter in "ab"] if request.output else []
     for file in files:
         atomic.check_destination(file)
@@ -172,20 +186,29 @@ def self_test(request: SelfTestRequest, look: Look, progress: Progress) -> Outpu
     """Test how well this machine can be measured, and remember its noise floor."""
     bundle, facts = open_bundle(request.bundle), device.facts()
     settings = Settings(threads=request.threads or topology.default_threads())
+    applied = gate.floor_of(facts, noise.load(facts, settings.threads))
     with measure.one_course(bundle, request.artifact, settings, progress) as course:
-        found = selftest.selftest(course, facts, request.pairs, instruments(), progress)
+        found = selftest.selftest(course, facts, applied, request.pairs, instruments(), progress)
     code = 0
-    if request.pairs[0] < selftest.LEAST_PAIRS:
-        progress.say(
-            f"noise floor: not remembered, for fewer than {selftest.LEAST_PAIRS} pairs may have met a quiet hour"
-        )
+    obstacle = selftest.not_to_remember(found)
+    if obstacle:
+        progress.say(f"noise floor: not remembered, for {obstacle}")
     else:
         try:
-            progress.say(f"noise floor: {noise.store(facts, selftest.remembered(found, facts))}")
+            progress.say(f"noise floor: {_remembered(facts, selftest.remembered(found, facts))}")
         except EdgepackError as error:
             progress.say(f"error: {error}")
             code = error.exit_code
-    return Output(text=look.show(found, selftest_page(found)), exit_code=code)
+    text = look.show(found, selftest_page(found))
+    return Output(text=text, exit_code=code if found.complete else INTERRUPTED)
+
+
+def _remembered(facts: DeviceFacts, found: noise.NoiseFloor) -> str:
+    kept, file = noise.store(facts, found), noise.path(facts, found.threads)
+    if kept is found:
+        return str(file)
+    earlier = f"{units.percent(kept.floor)} in {kept.pairs} pairs at {kept.created}"
+    return f"as large as before, {earlier}, for this is smaller and of no more pairs: {file}"
 
 
 def _keep(so_far: Mapping[Path, Report]) -> None:

@@ -66,15 +66,20 @@ def pair_class(*, one_device: bool, same_file: bool) -> PairClass:
 
 
 def noise_floor(report: Report) -> float:
-    """Return by how much the latencies of two sessions on a device may differ with nothing changed, as a fraction.
+    """Return by how much the latencies of two sessions on a report's device may differ with nothing changed."""
+    return floor_of(report.device, report.noise_floor)
+
+
+def floor_of(facts: DeviceFacts, measured: float | None) -> float:
+    """Return the noise floor of a device, as a fraction.
 
     As it was measured there; otherwise what such machines are taken to have, which is more than most of them need.
     """
-    if report.noise_floor is not None:
-        return report.noise_floor
-    if report.device.virtual:
+    if measured is not None:
+        return measured
+    if facts.virtual:
         return 0.10
-    return 0.03 if report.device.governor == "performance" else 0.05
+    return 0.03 if facts.governor == "performance" else 0.05
 
 
 def time_obstacles(place: Place, report: Report, artifact: ArtifactReport, names: Names = APART) -> Iterator[Reason]:

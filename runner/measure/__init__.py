@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.bundle import INPUTS, LABELS, Bundle
-from runner.errors import BundleError
+from runner.errors import BundleError, UsageError
 from runner.measure import session as sessions
 from runner.measure.rounds import Course, time_in_rounds
 from runner.measure.session import Bench, Host, Session
 from runner.progress import Progress, Silent
+from runner.reason import Reason
 from runner.report import Report, Settings
 
 __all__ = ["Bench", "Host", "one_course", "run", "run_in_turn"]
@@ -49,12 +50,14 @@ def run_in_turn(
     bench: Bench = Bench(),  # noqa: B008 - as above
     save: Callable[[tuple[Report, Report]], None] = lambda _: None,
 ) -> tuple[Report, Report]:
-    """Measure two bundles in one session: in every round a process of each artifact of both.
+    """Measure two bundles in one session: in every round a process of both of each artifact that both have.
 
     After Ctrl-C the reports have what was finished by then; `save` is given such a pair as `bench.save` is in `run`.
-    Raises as `run` does, and BundleError where the two are not of the same evaluation samples.
+    Raises as `run` does, UsageError where no artifact of both has one name, and BundleError where the two are not of
+    the same evaluation samples.
     """
     _check_samples(*sources)
+    only = only or _in_both(*sources, progress)
     common = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="edgepack-") as one, tempfile.TemporaryDirectory(prefix="edgepack-") as two:
         first, second = (
@@ -90,6 +93,36 @@ def _pair(first: Session, second: Session, *, complete: bool) -> tuple[Report, R
     return sessions.report(first, complete=complete), sessions.report(second, complete=complete)
 
 
+def _in_both(first: Bundle, second: Bundle, progress: Progress) -> Sequence[str]:
+    """Return the names of the artifacts that two bundles share, and tell of the others, which nothing is held to."""
+    ours, theirs = ([artifact.name for artifact in source.manifest.artifacts] for source in (first, second))
+    shared = [name for name in ours if name in theirs]
+    if not shared:
+        raise UsageError(
+            f"no artifact of {first.path} has its name here: {', '.join(ours)} there, {', '.join(theirs)} here",
+            where=str(second.path),
+            advice="pack both with artifacts of the same names",
+        )
+    for source, names in ((first, ours), (second, theirs)):
+        alone = [name for name in names if name not in shared]
+        if alone:
+            progress.say(
+                f"left out, for only {source.path} has {'them' if len(alone) > 1 else 'it'}: {', '.join(alone)}"
+            )
+    return shared
+
+
+def _leave_out_what_is_alone(first: Session, second: Session) -> None:
+    """Time nothing whose counterpart in the other bundle cannot be timed."""
+    ours, theirs = ({(course.name, course.scenario) for course in each.courses} for each in (first, second))
+    for trial in (*first.trials, *second.trials):
+        paired = [course for course in trial.courses if (course.name, course.scenario) in ours & theirs]
+        if len(paired) < len(trial.courses):
+            trial.courses = paired
+            detail = "its time was not taken, for that in the other bundle cannot be"
+            trial.reasons.append(Reason(code="no-counterpart", level="note", detail=detail))
+
+
 def _check_samples(first: Bundle, second: Bundle) -> None:
     """Refuse, before long work, two bundles whose reports could not be compared after it."""
     ours, theirs = (
@@ -107,11 +140,12 @@ def _check_samples(first: Bundle, second: Bundle) -> None:
 def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
     """Fill in the sessions, and say whether that came to its end; what there is by then is kept from time to time."""
     first = together[0]
-    courses = list[Course]()
     try:
         for session in together:
             sessions.answer_all(session, keep)
-            courses += session.courses
+        if len(together) > 1:
+            _leave_out_what_is_alone(*together)
+        courses = [course for session in together for course in session.courses]
         plan, bench = first.bench.plans[first.settings.effort], first.bench
         with first.progress.task("timing", plan.processes * len(courses)) as advance:
             time_in_rounds(courses, plan, first.settings.seed, bench.instruments(bench.workers), advance, keep)

@@ -1,5 +1,7 @@
 """What the machine and its state mean for the figures: reasons as data."""
 
+from collections.abc import Iterator
+
 from runner.facts import DeviceFacts, DeviceState
 from runner.manifest import Artifact, Target
 from runner.reason import Reason
@@ -12,11 +14,7 @@ def machine_reasons(facts: DeviceFacts, target: Target) -> tuple[Reason, ...]:
     if facts.machine != target.machine:
         detail = f"measured on {facts.machine}, the target is {target.machine}: latency here says nothing about it"
         found.append(Reason(code="other-machine", level="note", detail=detail, advice="measure on the target"))
-    if facts.emulated:
-        detail = (
-            f"this machine is emulated ({facts.emulated}): latency means nothing, answers are still worth something"
-        )
-        found.append(Reason(code="emulated", level="invalid", detail=detail, advice="measure on the real machine"))
+    found += emulation(facts)
     if facts.virtual:
         detail = f"this is a {facts.virtual}: neighbours that nobody sees may slow it down"
         found.append(Reason(code="virtual", level="caveat", detail=detail, advice="measure on bare metal"))
@@ -25,6 +23,15 @@ def machine_reasons(facts: DeviceFacts, target: Target) -> tuple[Reason, ...]:
         advice = "as root: cpupower frequency-set -g performance"
         found.append(Reason(code="governor", level="caveat", detail=detail, advice=advice))
     return tuple(found)
+
+
+def emulation(facts: DeviceFacts) -> Iterator[Reason]:
+    """Yield why no latency of this machine counts, where another one only plays it."""
+    if facts.emulated:
+        detail = (
+            f"this machine is emulated ({facts.emulated}): latency means nothing, answers are still worth something"
+        )
+        yield Reason(code="emulated", level="invalid", detail=detail, advice="measure on the real machine")
 
 
 def state_reasons(before: DeviceState, after: DeviceState) -> tuple[Reason, ...]:

@@ -80,7 +80,7 @@ def time_in_rounds(
     for turn in range(plan.processes):
         chance = random.Random(f"{seed}/{turn}")  # noqa: S311 - no secret
         drawn = chance.getrandbits(32)
-        for course in chance.sample(courses, len(courses)):
+        for course in _drawn(courses, chance):
             if course.stopped is None:
                 timing = Timing(
                     warmup_s=plan.warmup_s,
@@ -96,6 +96,15 @@ def time_in_rounds(
             course.stopped = _end(course, plan, last=turn + 1 == plan.processes)
         if any(course.stopped for course in going):
             ended()
+
+
+def _drawn(courses: Sequence[Course], chance: random.Random) -> list[Course]:
+    """Draw an order in which those of one artifact and scenario, which make a block of two bundles, are neighbours."""
+    groups = dict[tuple[str, Scenario], list[Course]]()
+    for course in courses:
+        groups.setdefault((course.name, course.scenario), []).append(course)
+    drawn = chance.sample(list(groups.values()), len(groups))
+    return [course for group in drawn for course in chance.sample(group, len(group))]
 
 
 def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments) -> None:

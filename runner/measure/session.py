@@ -51,8 +51,8 @@ class Bench:
     """What looks at the machine while the workers run."""
     meters: Callable[[], Sequence[Meter]] = meters
     """Of energy."""
-    floor: Callable[[DeviceFacts], float | None] = noise.load
-    """By how much two sessions on this device differ, where `selftest` has measured it."""
+    floor: Callable[[DeviceFacts, int], float | None] = noise.load
+    """By how much two sessions on this device with so many threads differ, where `selftest` has measured it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +197,7 @@ def report(session: Session, *, complete: bool) -> Report:
             packing=session.host.packing if session.host else None,
             inputs_sha256=entries[INPUTS].sha256,
             interleaved=session.interleaved,
-            noise_floor=session.bench.floor(facts),
+            noise_floor=session.bench.floor(facts, settings.threads),
         )
     )
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner import codec, commands, measure, report, selftest, verify
+from runner import codec, commands, device, measure, noise, report, selftest, verify
 from runner.bundle import FP32_REFERENCE
 from runner.compare.comparison import Comparison
 from runner.errors import EdgepackError, RuntimeUnavailable
 from runner.measure import session
 from runner.measure.latency import Plan
+from runner.noise import NoiseFloor
 from runner.progress import Silent
 from runner.selftest import Rate, SelfTest
 from tests import bundles, networks
@@ -96,6 +97,27 @@ def test_a_limit_that_is_missed_in_turn_is_exit_1_also_as_json_or_markdown(
     assert list(here.iterdir()) == []
 
 
+def test_turns_are_taken_in_the_scenario_that_is_asked_for_and_what_only_one_bundle_has_is_left_out(
+    bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "TURNS", {"quick": brief(1)})
+    network = bundle.with_suffix(".onnx").read_bytes()
+    logits = networks.expected_logits(networks.inputs(SAMPLES)).astype(np.float32)
+    other = bundles.write_bundle(
+        here / "other.edgepack",
+        {"fp32.onnx": network},
+        (bundles.artifact(),),
+        logits=dict.fromkeys((FP32_REFERENCE, "fp32.onnx"), logits),
+        labels=np.asarray(logits.argmax(axis=1), np.int64),
+    ).path
+    ended = bench(capsys, "ab", other, bundle, "--threads", "1", "--batch", "8", "--streams", "2", "-o", here)
+    assert ended.err.startswith(f"left out, for only {bundle} has it: int8.onnx\n")
+    for letter in "ab":
+        (artifact,) = report.load(here / f"{letter}.report.json").artifacts
+        assert artifact.latency is not None
+        assert artifact.latency.scenario == report.Scenario(threads=1, batch=8, streams=2)
+
+
 def test_bad_input_of_two_bundles_is_told_before_anything_is_measured(
     bundle: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +130,13 @@ def test_bad_input_of_two_bundles_is_told_before_anything_is_measured(
         ("ab", bundle, bundle, "--json", "--markdown"): (2, "error: --json and --markdown exclude each other\n"),
         ("ab", bundle, bundle, "--max-slowdown", "5"): (2, "'5' may be meant either way"),
         ("ab", bundle, bundle, "--threads", "0"): (2, "0 is not in the range 1<=x<=1024"),
+        ("ab", bundle, bundle, "--batch", "1,8"): (2, "'1,8' is not a valid integer"),
+        ("ab", bundle, bundle, "--batch", "41"): (2, "batch: expected 1 to 40, the samples that there are, got 41"),
+        ("ab", bundle, bundle, "--streams", "0"): (2, "0 is not in the range"),
+        ("ab", bundle, bundle, "-o", "notes.txt"): (
+            2,
+            "error: notes.txt: is a file, and the two reports go into a folder\n  try: a folder with -o\n",
+        ),
         ("ab", bundle, bundle, "-o", "gone"): (2, "gone/a.report.json: cannot be written: there is no folder gone"),
     }
     for args, (code, told) in cases.items():
@@ -231,19 +260,51 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     monkeypatch.setattr(selftest, "SESSION", brief(1))
     monkeypatch.setattr(selftest, "TURNS", brief(1))
     monkeypatch.setattr(selftest, "LEAST_PROCESSES", 1)
+    monkeypatch.setattr(selftest, "LEAST_BLOCKS", 1)
     ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1")
     told = "noise floor: not remembered, for fewer than 10 pairs may have met a quiet hour\n"
     assert (ended.code, ended.err, list((here / "state").glob("*/*"))) == (0, told, [])
     monkeypatch.setattr(selftest, "LEAST_PAIRS", 1)
+    monkeypatch.setattr(selftest, "disturbances", lambda _: ())  # whatever else runs here
     ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1", "--json")
     (file,) = (here / "state" / "edgepack").iterdir()
     assert (ended.code, ended.err) == (0, f"noise floor: {file}\n")
     found = codec.read_json(SelfTest, ended.out)
-    assert (found.artifact, found.threads, len(found.rates)) == ("fp32.onnx", 1, 6)
+    assert (found.artifact, found.threads, {(rate.interleaved, rate.slowdown) for rate in found.rates}) == (
+        "fp32.onnx",
+        1,
+        {(in_turn, slowdown) for in_turn in (False, True) for slowdown in (0.0, 0.03, 0.05)},
+    )
     assert all(rate.words == ("inconclusive",) for rate in found.rates)  # one process a side decides nothing
     monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
     bench(capsys, bundle, "--artifact", "fp32.onnx", "--threads", "1")
     assert report.load(here / "net.report.json").noise_floor == found.floor
+
+
+def test_a_smaller_floor_of_no_more_pairs_does_not_take_the_place_of_an_earlier_one(
+    bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unchanged = Rate(interleaved=False, slowdown=0.0, ratios=(1.02,) * 10, words=("inconclusive",) * 10)
+    found = SelfTest(
+        device="Example CPU",
+        artifact="fp32.onnx",
+        threads=1,
+        created="2026-11-02T12:00:00+00:00",
+        rates=(unchanged,),
+        applied=0.03,
+        floor=0.02,
+    )
+    monkeypatch.setattr(selftest, "selftest", lambda *_: found)
+    facts = device.facts()
+    earlier = NoiseFloor(device="Example CPU", floor=0.04, pairs=10, threads=1, created="2026-11-01T12:00:00+00:00")
+    noise.store(facts, earlier)
+    ended = bench(capsys, "selftest", bundle, "--threads", "1")
+    assert (ended.code, ended.err) == (
+        0,
+        "noise floor: as large as before, 4.00 % in 10 pairs at 2026-11-01T12:00:00+00:00, for this is smaller and of "
+        f"no more pairs: {noise.path(facts, 1)}\n",
+    )
+    assert noise.load(facts, 1) == 0.04
 
 
 def test_a_self_test_takes_the_first_artifact_that_runs_here(bundle: Path, here: Path) -> None:
@@ -296,6 +357,7 @@ def test_a_floor_that_cannot_be_kept_does_not_lose_the_self_test(
         threads=1,
         created="2026-11-01T12:00:00+00:00",
         rates=(unchanged,),
+        applied=0.03,
         floor=0.02,
     )
     monkeypatch.setattr(selftest, "selftest", lambda *_: found)
@@ -304,3 +366,26 @@ def test_a_floor_that_cannot_be_kept_does_not_lose_the_self_test(
     assert ended.code == 5
     assert ended.err.startswith(f"error: {here}/state/edgepack: cannot be written: ")
     assert ended.out.startswith("How well Example CPU can be measured\n")
+
+
+def test_an_interrupted_self_test_shows_what_it_has_remembers_nothing_and_ends_with_130(
+    bundle: Path, here: Path
+) -> None:
+    running = subprocess.Popen(
+        [*bench_runner(), "selftest", str(bundle), "--threads", "1", "--json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(here / "state")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    deadline = time.monotonic() + LONGEST_S
+    seen = set[str]()
+    while len(seen) < 3 and time.monotonic() < deadline:  # the first takes the answers
+        seen |= set(children.read_text().split())
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=LONGEST_S)
+    assert (running.returncode, err) == (130, "noise floor: not remembered, for the self-test was interrupted\n")
+    assert codec.read_json(SelfTest, out).complete is False
+    assert not (here / "state").exists()

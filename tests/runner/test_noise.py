@@ -30,15 +30,40 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_stored_is_loaded_again(state: Path) -> None:
-    assert noise.load(FACTS) is None
-    path = noise.store(FACTS, FOUND)
+    assert noise.load(FACTS, 2) is None
+    assert noise.store(FACTS, FOUND) is FOUND
+    path = noise.path(FACTS, 2)
     assert path.parent == state / "edgepack"
     assert path.name.startswith("noise-floor-")
     assert codec.read_json(NoiseFloor, path.read_text(encoding="utf-8")) == FOUND
-    assert noise.load(FACTS) == 0.045
-    noise.store(FACTS, replace(FOUND, floor=0.02))
-    assert noise.load(FACTS) == 0.02
+    assert noise.load(FACTS, 2) == 0.045
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("floor", "pairs", "kept"),
+    [
+        (0.06, 10, 0.06),
+        (0.06, 30, 0.06),
+        (0.02, 10, 0.045),
+        (0.02, 19, 0.045),
+        (0.02, 20, 0.045),
+        (0.02, 21, 0.02),
+        (0.045, 10, 0.045),
+    ],
+)
+def test_a_later_floor_is_kept_where_it_is_larger_or_of_more_pairs(floor: float, pairs: int, kept: float) -> None:
+    noise.store(FACTS, replace(FOUND, pairs=20))
+    later = replace(FOUND, floor=floor, pairs=pairs, created="2026-11-02T12:00:00+00:00")
+    assert noise.store(FACTS, later).floor == kept
+    assert noise.load(FACTS, 2) == kept
+
+
+def test_other_threads_have_a_floor_of_their_own() -> None:
+    noise.store(FACTS, FOUND)
+    assert noise.load(FACTS, 1) is None
+    noise.store(FACTS, replace(FOUND, threads=1, floor=0.01))
+    assert (noise.load(FACTS, 1), noise.load(FACTS, 2)) == (0.01, 0.045)
 
 
 @pytest.mark.parametrize(
@@ -50,21 +75,20 @@ def test_what_was_stored_is_loaded_again(state: Path) -> None:
         replace(FACTS, machine="aarch64"),
         replace(FACTS, virtual="virtual machine (KVM)"),
         replace(FACTS, cuda=("NVIDIA Example",)),
+        replace(FACTS, governor="powersave"),
     ],
 )
 def test_another_device_has_a_floor_of_its_own(other: DeviceFacts) -> None:
     noise.store(FACTS, FOUND)
-    assert noise.load(other) is None
+    assert noise.load(other, 2) is None
     noise.store(other, replace(FOUND, floor=0.01))
-    assert (noise.load(FACTS), noise.load(other)) == (0.045, 0.01)
+    assert (noise.load(FACTS, 2), noise.load(other, 2)) == (0.045, 0.01)
 
 
 def test_what_changes_from_day_to_day_is_no_other_device() -> None:
     noise.store(FACTS, FOUND)
-    later = replace(
-        FACTS, system="Linux 6.2", python="3.12.1", governor="powersave", environment={"OMP_NUM_THREADS": "1"}
-    )
-    assert noise.load(later) == 0.045
+    later = replace(FACTS, system="Linux 6.2", python="3.12.1", environment={"OMP_NUM_THREADS": "1"})
+    assert noise.load(later, 2) == 0.045
 
 
 @pytest.mark.parametrize(
@@ -81,15 +105,17 @@ def test_what_changes_from_day_to_day_is_no_other_device() -> None:
     ],
 )
 def test_a_file_of_no_use_is_as_if_it_was_never_measured(text: str) -> None:
-    noise.store(FACTS, FOUND).write_text(text, encoding="utf-8")
-    assert noise.load(FACTS) is None
+    noise.store(FACTS, FOUND)
+    noise.path(FACTS, 2).write_text(text, encoding="utf-8")
+    assert noise.load(FACTS, 2) is None
 
 
 def test_a_file_that_cannot_be_read_is_as_if_it_was_never_measured() -> None:
-    path = noise.store(FACTS, FOUND)
+    noise.store(FACTS, FOUND)
+    path = noise.path(FACTS, 2)
     path.unlink()
     path.mkdir()
-    assert noise.load(FACTS) is None
+    assert noise.load(FACTS, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +133,7 @@ def test_a_folder_that_cannot_be_made_is_told(
         noise.store(FACTS, FOUND)
     assert str(caught.value).startswith(f"{tmp_path / where}: cannot be written: ")
     assert caught.value.advice == "XDG_STATE_HOME=… with a folder that you may write in"
-    assert noise.load(FACTS) is None
+    assert noise.load(FACTS, 2) is None
 
 
 @pytest.mark.parametrize("value", ["", "relative/state"])
@@ -120,7 +146,7 @@ def test_a_user_without_a_home_has_no_floor(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("os.getuid", lambda: 4_242_424)
-    assert noise.load(FACTS) is None
+    assert noise.load(FACTS, 2) is None
     with pytest.raises(EdgepackError, match="this user has no home folder"):
         noise.store(FACTS, FOUND)
 

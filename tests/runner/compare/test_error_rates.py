@@ -125,6 +125,16 @@ def test_sessions_that_differ_need_a_floor_and_what_it_hides_is_not_called_equiv
 
 
 @pytest.mark.parametrize("effects", EFFECTS)
+@pytest.mark.parametrize("scatter", [0.01, 0.1, 1.0])
+def test_five_percent_below_a_floor_of_ten_is_never_called_equivalent(effects: Effects, scatter: float) -> None:
+    # Of processes that hardly differ the interval lies within the floor, and the word is within reach.
+    pairs = (medians(effects, 10) / 1e6) ** scatter
+    words = {judge(x.tolist(), (1.05 * y).tolist(), 0.02, floor=0.1).word for x, y in pairs}
+    assert "inconclusive" in words
+    assert "equivalent" not in words
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
 @pytest.mark.parametrize("blocks", [8, 12])
 def test_interleaved_sides_are_judged_as_surely_while_the_machine_drifts(effects: Effects, blocks: int) -> None:
     rng = np.random.default_rng(2)

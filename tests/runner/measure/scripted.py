@@ -49,5 +49,5 @@ def bench(fake: FakeWorkers, *, floor: float | None = None) -> Bench:
         state=reports.state,
         instruments=quiet,
         meters=lambda: (),
-        floor=lambda _: floor,
+        floor=lambda *_: floor,
     )

@@ -11,7 +11,7 @@ from runner import codec, verify
 from runner.bundle import Bundle
 from runner.compare import compare
 from runner.compare.comparison import Limits
-from runner.errors import BundleError, MeasurementError
+from runner.errors import BundleError, MeasurementError, UsageError
 from runner.measure import run, run_in_turn
 from runner.measure.latency import TURNS
 from runner.measure.workers import Answered, Timed, ignore_window
@@ -21,8 +21,9 @@ from runner.render.comparison import comparison_page
 from runner.render.page import as_text
 from runner.report import Report, Settings, read
 from runner.worker.order import Job, Timing
+from tests import bundles
 from tests.fakes import FakeWorkers, RecordingProgress, Script
-from tests.runner.measure.scripted import FP32, LABELS, bench, bundle, logits, workers
+from tests.runner.measure.scripted import FP32, INT8, LABELS, bench, bundle, logits, workers
 
 SETTINGS = Settings(threads=1)
 DRIFT = tuple(round(1_000_000 * 1.05**turn) for turn in range(8))
@@ -169,6 +170,71 @@ def test_a_bundle_beside_itself_is_equivalent(pair: tuple[Bundle, Bundle]) -> No
     first, second = run_in_turn((pair[0], pair[0]), SETTINGS, bench=replace(bench(fake.a), plans=TURNS))
     assert len(fake.a.answered) == 2
     assert [artifact.word for artifact in compare(first, second, Limits()).artifacts] == ["equivalent"]
+
+
+def answering(**scripts: Script) -> FakeWorkers:
+    """Return workers that do so with each artifact, by its precision."""
+    return FakeWorkers({f"{precision}.onnx": script for precision, script in scripts.items()})
+
+
+STEADY = Script(logits=logits())
+
+
+def test_the_processes_of_a_pair_run_one_after_the_other_whatever_else_is_measured(tmp_path: Path) -> None:
+    pair = (bundle(tmp_path / "a.edgepack", content=" of a"), bundle(tmp_path / "b.edgepack", content=" of b"))
+    fake = TwoBundles(a=answering(fp32=STEADY, int8=STEADY), b=answering(fp32=STEADY, int8=STEADY))
+    in_turn(pair, fake)
+    assert len(fake.order) == 32
+    assert {"".join(sorted(fake.order[first : first + 2])) for first in range(0, 32, 2)} == {"ab"}
+    # Which of the two is the first is drawn anew.
+    assert {fake.order[first : first + 2] for first in range(0, 32, 2)} == {"ab", "ba"}
+    for names in zip(*([job.file.name for job, _ in each.timed] for each in (fake.a, fake.b)), strict=True):
+        assert len(set(names)) == 1
+
+
+def test_what_only_one_bundle_has_is_left_out_and_told(tmp_path: Path) -> None:
+    fp16 = bundles.artifact("fp16")
+    first = bundle(tmp_path / "a.edgepack", FP32, INT8, fp16, content=" of a")
+    second = bundle(tmp_path / "b.edgepack", bundles.artifact("bf16"), INT8, content=" of b")
+    fake = TwoBundles(a=answering(int8=STEADY), b=answering(int8=STEADY))
+    progress = RecordingProgress()
+    reports = in_turn((first, second), fake, progress)
+    assert progress.said == [
+        f"left out, for only {first.path} has them: fp32.onnx, fp16.onnx",
+        f"left out, for only {second.path} has it: bf16.onnx",
+    ]
+    assert [[artifact.name for artifact in report.artifacts] for report in reports] == [["int8.onnx"]] * 2
+    compared = compare(*reports, Limits())
+    assert ([artifact.word for artifact in compared.artifacts], compared.missing) == (["equivalent"], ())
+
+
+def test_bundles_without_a_name_in_common_are_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    first = bundle(tmp_path / "a.edgepack", FP32, INT8, content=" of a")
+    second = bundle(tmp_path / "b.edgepack", bundles.artifact("bf16"), content=" of b")
+    fake = TwoBundles(a=answering(), b=answering())
+    with pytest.raises(UsageError) as caught:
+        in_turn((first, second), fake)
+    assert str(caught.value) == (
+        f"{second.path}: no artifact of {first.path} has its name here: "
+        "fp32.onnx, int8.onnx there, bf16.onnx here\n  try: pack both with artifacts of the same names"
+    )
+    assert (fake.a.answered, fake.b.answered) == ([], [])
+
+
+def test_what_cannot_be_timed_in_one_bundle_is_not_timed_in_the_other(tmp_path: Path) -> None:
+    pair = (bundle(tmp_path / "a.edgepack", content=" of a"), bundle(tmp_path / "b.edgepack", content=" of b"))
+    void = Script(logits=logits() * np.float32(np.nan))
+    fake = TwoBundles(a=answering(fp32=STEADY, int8=STEADY), b=answering(fp32=void, int8=STEADY))
+    first, second = in_turn(pair, fake)
+    assert {job.file.name for each in (fake.a, fake.b) for job, _ in each.timed} == {"int8.onnx"}
+    alone = first.artifacts[0]
+    assert [(reason.code, reason.level, reason.detail) for reason in alone.reasons] == [
+        ("no-counterpart", "note", "its time was not taken, for that in the other bundle cannot be")
+    ]
+    assert (alone.latency, alone.accuracy is not None) == (None, True)
+    for report in (first, second):
+        assert verify.contradictions(report) == ()
+        assert read(codec.write_json(report), "report.json") == report
 
 
 def test_bundles_of_other_samples_are_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -124,6 +124,18 @@ def test_every_round_has_one_process_of_each_course_in_an_order_of_its_own() -> 
     assert again.timed == fake.timed
 
 
+def test_those_of_one_artifact_and_scenario_are_neighbours_in_every_round() -> None:
+    fake = workers(a=SCATTERED, b=SCATTERED, c=SCATTERED)
+    one, two = (Scenario(threads=threads) for threads in (1, 2))
+    kinds = (("a", one), ("a", two), ("b", one), ("c", one))
+    time_all([course(*kind) for _ in range(2) for kind in kinds], fake, Plan(processes=20, warmup_s=0, timed_s=0))
+    timed = [(job.file.name, job.options.threads) for job, _ in fake.timed]
+    assert timed[::2] == timed[1::2]
+    rounds = [tuple(timed[first : first + 8 : 2]) for first in range(0, 160, 8)]
+    assert {tuple(sorted(each)) for each in rounds} == {(("a", 1), ("a", 2), ("b", 1), ("c", 1))}
+    assert len(set(rounds)) > 5
+
+
 def test_a_course_that_is_precise_is_not_run_on_while_others_are() -> None:
     fake = workers(a=STEADY, b=SCATTERED)
     time_all([course("a"), course("b")], fake, Plan(processes=12, warmup_s=0, timed_s=0))

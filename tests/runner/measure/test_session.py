@@ -12,6 +12,7 @@ from runner.compare import compare
 from runner.compare.comparison import Limits
 from runner.device.monitor import Monitor
 from runner.errors import MeasurementError, UsageError
+from runner.facts import DeviceFacts
 from runner.measure import run
 from runner.measure.latency import Plan
 from runner.measure.rounds import Instruments
@@ -192,6 +193,19 @@ def test_what_is_precise_is_kept_before_the_others_come_to_their_end(tmp_path: P
 def test_the_noise_floor_of_the_device_is_in_its_reports(tmp_path: Path, floor: float | None) -> None:
     report = run(bundle(tmp_path / "net.edgepack"), SETTINGS, bench=bench(workers(MEDIANS), floor=floor))
     assert report.noise_floor == floor
+
+
+def test_the_noise_floor_is_that_of_the_first_scenarios_threads(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def floor(facts: DeviceFacts, threads: int) -> float:
+        asked.append(threads)
+        return 0.01 * threads
+
+    settings = replace(SETTINGS, threads=3, more=(Scenario(threads=1),))
+    report = run(bundle(tmp_path / "net.edgepack"), settings, bench=replace(bench(workers(MEDIANS)), floor=floor))
+    assert report.noise_floor == 0.03
+    assert set(asked) == {3}
 
 
 @dataclass

@@ -1,8 +1,7 @@
 """What each command of the device side does, once its options are known. Nothing here prints or exits."""
 
-import contextlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,7 @@ from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.render.selftest import selftest_page
 from runner.report import Effort, Report, Scenario, Settings
+from runner.report_file import ReportFile, report_file
 
 FOLDER = "a folder with -o"
 
@@ -133,8 +133,7 @@ class SelfTestRequest:
 def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
     """Measure a bundle and write the report; a disk that is full does not lose what is shown."""
     destination = request.output or Path(f"{request.bundle.name.removesuffix('.edgepack')}.report.json")
-    atomic.check_destination(destination)
-    bundle = open_bundle(request.bundle)
+    file, bundle = report_file(destination), open_bundle(request.bundle)
     if destination.exists() and destination.samefile(bundle.path):
         raise UsageError(
             "is the bundle itself, and the report would replace it", where=str(destination), advice=atomic.ADVICE
@@ -144,11 +143,11 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         _settings(request),
         only=request.artifacts,
         progress=progress,
-        bench=measure.Bench(save=lambda so_far: _keep({destination: so_far})),
+        bench=measure.Bench(save=file.keep),
     )
-    text = codec.write_json(found)
-    code = _written({destination: text}, progress) or report_exit_code(found)
-    return Output(text=text if look.style == "json" else look.show(found, report_page(found)), exit_code=code)
+    code = _written([(file, found)], progress) or report_exit_code(found)
+    text = codec.write_json(found) if look.style == "json" else look.show(found, report_page(found))
+    return Output(text=text, exit_code=code)
 
 
 def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
@@ -163,19 +162,23 @@ def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
     )
     if request.output and request.output.is_file():
         raise UsageError("is a file, and the two reports go into a folder", where=str(request.output), advice=FOLDER)
-    files = [request.output / f"{letter}.report.json" for letter in "ab"] if request.output else []
-    for file in files:
-        atomic.check_destination(file)
+    if request.output and request.output.parent.is_dir():
+        request.output.mkdir(exist_ok=True)
+    files = [report_file(request.output / f"{letter}.report.json") for letter in "ab"] if request.output else []
+
+    def keep(so_far: tuple[Report, Report]) -> None:
+        for file, found in zip(files, so_far, strict=False):
+            file.keep(found)
+
     first, second = measure.run_in_turn(
         sources,
         settings,
         only=request.artifacts,
         progress=progress,
         bench=measure.Bench(plans=TURNS),
-        save=lambda so_far: _keep(dict(zip(files, so_far, strict=False))),
+        save=keep,
     )
-    texts = {file: codec.write_json(found) for file, found in zip(files, (first, second), strict=False)}
-    failed = _written(texts, progress)
+    failed = _written(list(zip(files, (first, second), strict=False)), progress)
     judged = compare.compare(first, second, request.stated.limits, request.stated.margins)
     missed = LIMIT_MISSED if judged.violated and first.complete else 0
     code = failed or missed or report_exit_code(first) or report_exit_code(second)
@@ -211,20 +214,14 @@ def _remembered(facts: DeviceFacts, found: noise.NoiseFloor) -> str:
     return f"as large as before, {earlier}, for this is smaller and of no more pairs: {file}"
 
 
-def _keep(so_far: Mapping[Path, Report]) -> None:
-    """Write what there is so far. What the disk refuses now is told at the end, when there is more to lose."""
-    with contextlib.suppress(EdgepackError):
-        for file, found in so_far.items():
-            atomic.write(file, codec.write_json(found))
-
-
-def _written(texts: Mapping[Path, str], progress: Progress) -> int:
+def _written(reports: Sequence[tuple[ReportFile, Report]], progress: Progress) -> int:
     """Write reports, and return 0, or the exit code where the disk refuses one: what was measured is shown then too."""
     code = 0
-    for file, text in texts.items():
+    for file, found in reports:
         try:
-            atomic.write(file, text)
-            progress.say(f"report: {file}")
+            written = file.write(found)
+            kept = f" ({file.whole} stays as it was)" if written != file.whole else ""
+            progress.say(f"report: {written}{kept}")
         except EdgepackError as error:
             progress.say(f"error: {error}")
             code = error.exit_code

@@ -137,7 +137,10 @@ def test_bad_input_of_two_bundles_is_told_before_anything_is_measured(
             2,
             "error: notes.txt: is a file, and the two reports go into a folder\n  try: a folder with -o\n",
         ),
-        ("ab", bundle, bundle, "-o", "gone"): (2, "gone/a.report.json: cannot be written: there is no folder gone"),
+        ("ab", bundle, bundle, "-o", "gone/on"): (
+            2,
+            "gone/on/a.report.json: cannot be written: there is no folder gone/on",
+        ),
     }
     for args, (code, told) in cases.items():
         ended = bench(capsys, *args)
@@ -180,6 +183,31 @@ def test_interrupted_in_turn_both_reports_are_written_and_it_ends_with_130(bundl
     assert running.returncode == 130
     assert codec.read_json(Comparison, out).violated is False
     assert [report.load(here / f"{letter}.report.json").complete for letter in "ab"] == [False, False]
+
+
+def test_an_interrupted_run_leaves_a_whole_report_as_it_was(
+    bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
+    options = (bundle, "--artifact", "fp32.onnx", "--threads", "1", "-o", "old.json")
+    assert bench(capsys, *options).err == "report: old.json\n"
+    before = Path("old.json").read_bytes()
+
+    monkeypatch.setattr(measure, "time_in_rounds", interrupted)
+    ended = bench(capsys, *options)
+    assert (ended.code, ended.err) == (130, "report: old.partial.json (old.json stays as it was)\n")
+    assert Path("old.json").read_bytes() == before
+    assert report.load(Path("old.partial.json")).complete is False
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
+    assert bench(capsys, *options).err == "report: old.json\n"
+    assert sorted(path.name for path in here.iterdir()) == ["old.json"]
+
+
+def interrupted(*_: object) -> None:
+    """Do as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def test_a_run_that_is_killed_leaves_what_was_finished(bundle: Path, here: Path) -> None:

@@ -235,10 +235,9 @@ def verify_document(path: Path) -> Output:
     if _is_json(path):
         found = report.load(path)
         _check_figures(found, str(path))
-        held = "every figure and every reason" if verify.gives_reasons(found) else "every figure"
-        older = "" if verify.gives_reasons(found) else f"; reasons were not held against it, for schema {found.schema}"
-        text = f"{held} of {len(found.artifacts)} artifacts follows from its record, and the digest fits{older}"
-        return Output(text=f"{path}: {text}\n  {verify.UNPROVEN}\n")
+        held = "figures and reasons" if verify.gives_reasons(found) else "figures"
+        text = f"the {held} of {len(found.artifacts)} artifacts follow from the record, and the digest fits"
+        return Output(text=f"{path}: {text}\n  as reported, for no record proves them: {verify.unproven(found)}\n")
     bundle = open_bundle(path)
     host = bundle.host_report()
     if host:

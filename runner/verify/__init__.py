@@ -12,11 +12,8 @@ from runner.verify.times import latency_contradictions
 
 BEFORE_REASONS = ("1.0", "1.1")
 """Schemas whose reports were not made to give every reason that follows from their record."""
-UNPROVEN = (
-    "what only the logits or a meter could prove is as reported: signal to noise, distances and flips from the host, "
-    "joules"
-)
-"""What no record of a report can show."""
+UNPROVEN = "signal to noise, distances and flips from the host, joules"
+"""What only logits or a meter could show, and a report has neither."""
 
 
 def malformed(report: Report) -> tuple[str, ...]:
@@ -46,6 +43,15 @@ def contradictions(report: Report) -> tuple[str, ...]:
 def gives_reasons(report: Report) -> bool:
     """Say whether the report is of a schema whose reasons, and with them the fastest, follow from the record."""
     return report.schema not in BEFORE_REASONS
+
+
+def unproven(report: Report) -> str:
+    """Return, in a few words, what was not held against the record."""
+    return (
+        UNPROVEN
+        if gives_reasons(report)
+        else f"{UNPROVEN}; and with schema {report.schema} the reasons and the fastest"
+    )
 
 
 def _latencies(artifact: ArtifactReport) -> Iterator[tuple[str, Latency]]:
@@ -83,6 +89,7 @@ def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterat
         yield from latency_contradictions(path, each, knows_all=gives_reasons(report))
     if gives_reasons(report):
         yield from unsaid_of_artifact(artifact)
+        yield from _scenario_contradictions(report, artifact)
     total = sum(operator.mean_ns for operator in artifact.operators)
     for index, operator in enumerate(artifact.operators):
         shares = {"share": (operator.share, operator.mean_ns / total if total else 0.0)}
@@ -90,6 +97,15 @@ def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterat
     if artifact.latency:
         figures = {"peak_bytes": (artifact.peak_bytes, latency.peak_bytes(artifact.latency.processes))}
         yield from differences(artifact.name, figures)
+
+
+def _scenario_contradictions(report: Report, artifact: ArtifactReport) -> Iterator[str]:
+    asked = report.settings
+    if artifact.latency and artifact.latency.scenario != asked.scenario:
+        yield f"{artifact.name}: latency: of {artifact.latency.scenario.words}, the settings say {asked.scenario.words}"
+    for index, each in enumerate(artifact.scenarios):
+        if each.scenario not in asked.more:
+            yield f"{artifact.name}: scenarios[{index}]: of {each.scenario.words}, which the settings have not"
 
 
 def _fastest_contradictions(report: Report) -> Iterator[str]:

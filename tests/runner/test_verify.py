@@ -11,10 +11,11 @@ from runner.interval import Interval
 from runner.measure import conditions, latency
 from runner.process import Process, Usage
 from runner.reason import Reason
-from runner.report import Accuracy, ArtifactReport, Latency, Report
+from runner.report import Accuracy, ArtifactReport, Latency, Report, Scenario
 from tests import reports
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+TIMED = ("fp32.onnx", "int8.onnx")
 
 
 def changed(change: Callable[[ArtifactReport], ArtifactReport]) -> Report:
@@ -158,10 +159,23 @@ def test_the_reasons_of_another_scenario_are_its_own() -> None:
     told = Reason(code="few-processes", level="invalid", detail="2 processes")
     scenario = of_two_processes(int8()).latency
     assert scenario is not None
+    settings = replace(reports.host().settings, more=(scenario.scenario,))
     elsewhere = changed(lambda it: replace(it, scenarios=(scenario,), reasons=(told,)))
-    assert f"int8.onnx: scenarios[0]: {FEW.format('not reported')}needs 5" in verify.contradictions(elsewhere)
+    (problem,) = verify.contradictions(replace(elsewhere, settings=settings))
+    assert problem == f"int8.onnx: scenarios[0]: {FEW.format('not reported')}needs 5"
     there = changed(lambda it: replace(it, scenarios=(replace(scenario, reasons=(told,)),)))
-    assert verify.contradictions(there) == ()
+    assert verify.contradictions(replace(there, settings=settings)) == ()
+
+
+def test_a_latency_of_another_scenario_than_was_asked_for_is_named() -> None:
+    whole, scenario = reports.host(), Scenario(threads=4, batch=1)
+    assert verify.contradictions(replace(whole, settings=replace(whole.settings, threads=4))) == tuple(
+        f"{name}: latency: of 2 threads, batch 1, the settings say 4 threads, batch 1" for name in TIMED
+    )
+    other = replace(reports.timed([60_000] * 5), threads=scenario.threads)
+    assert verify.contradictions(changed(lambda it: replace(it, scenarios=(other,)))) == (
+        "int8.onnx: scenarios[0]: of 4 threads, batch 1, which the settings have not",
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,11 +216,12 @@ def test_a_run_that_is_void_as_a_whole_has_no_fastest() -> None:
 
 def test_a_report_of_the_newest_schema_cannot_pass_for_an_older_by_leaving_its_threads_out() -> None:
     bare = changed(in_latency(lambda it: replace(it, threads=None, steadiness=None)))
-    assert [each.partition(":")[2].partition(":")[0] for each in verify.contradictions(bare)] == [
-        " latency.steadiness.not_steady",
-        " latency.steadiness.lag1",
-        " latency.steadiness.effective_n",
-    ]
+    assert verify.contradictions(bare) == (
+        "int8.onnx: latency.steadiness.not_steady: reported none, the record gives 0",
+        "int8.onnx: latency.steadiness.lag1: reported none, the record gives -0.9851485149",
+        "int8.onnx: latency.steadiness.effective_n: reported none, the record gives 101",
+        "int8.onnx: latency: of 1 thread, batch 1, the settings say 2 threads, batch 1",
+    )
 
 
 def apart(**figures: object) -> Callable[[ArtifactReport], ArtifactReport]:

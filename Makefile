@@ -1,5 +1,6 @@
 # Each target sets up .venv by itself, once; a change of pyproject.toml or of constraints.txt sets it up again.
 #
+#   make setup    .venv with both commands and all that developing needs; then  . .venv/bin/activate
 #   make demo     pack for an ARM board, run the bundle here, compare host with device
 #   make test     the tests (minutes, 2 cores, no GPU, no network but the first set-up)
 #   make lint     ruff and mypy --strict
@@ -19,7 +20,9 @@ DEMO := out/demo
 # A file's tests stay together: they share what they have trained.
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: demo test test-slow lint format schema bench bench-errors clean
+.PHONY: setup demo test test-slow lint format schema bench bench-errors clean
+
+setup: $(READY)
 
 demo: $(READY)
 	$(BIN)/pack --target arm-qnnpack --output $(DEMO)

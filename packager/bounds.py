@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 from packager.recipe import LARGEST_SEED, MOST_THREADS, SMALLEST_SIDE, Data, Prune, Qat, Quantize, Recipe, Train, ways
 
-Bound = tuple[str, float, str, bool]
+Bound = tuple[str, float | str, str, bool]
 """A key, its value, the bounds in words, and whether they hold."""
 
 
 def contradictions(recipe: Recipe) -> list[str]:
     """Return what no pack could do, each as `key: what is wrong`: told before a minute is spent on it."""
-    return [f"{key}: expected {expected}, got {value}" for key, value, expected, holds in _bounds(recipe) if not holds]
+    found = [f"{key}: expected {expected}, got {value}" for key, value, expected, holds in _bounds(recipe) if not holds]
+    return list(dict.fromkeys(found))
 
 
 def _bounds(recipe: Recipe) -> Iterator[Bound]:
@@ -40,6 +41,9 @@ def _data(data: Data) -> Iterator[Bound]:
     yield "data.validation", data.validation, "a share between 0 and 1", 0 < data.validation < 1
     yield "data.calibration_samples", data.calibration_samples, "at least 1", data.calibration_samples >= 1
     yield "data.evaluation_samples", data.evaluation_samples, "at least 1", data.evaluation_samples >= 1
+    if (data.mean is None) != (data.std is None):
+        missing, present = ("mean", "std") if data.mean is None else ("std", "mean")
+        yield f"data.{missing}", "none", f"one beside data.{present}", False
     for value in data.mean or ():
         yield "data.mean", value, "a finite number", math.isfinite(value)
     for value in data.std or ():

@@ -21,6 +21,7 @@ from runner import stats
 from runner.errors import StepError
 from runner.manifest import Candidate, Target
 from runner.packing import BudgetRecord, Drop, Try
+from runner.render import units
 
 POINTS = 100
 """In one whole."""
@@ -142,7 +143,7 @@ def _attempts(search: Search, tries: Sequence[Try]) -> Iterator[Attempt]:
         yield from _layers_back(search, plan)
     if base.qat is None and has_module and search.candidate.precision == "int8":
         learning = replace(base, method="static", qat=search.budget.qat)
-        yield Attempt(what=f"QAT, {search.budget.qat.epochs} epochs", plan=learning)
+        yield Attempt(what=f"QAT, {units.counted(search.budget.qat.epochs, 'epoch')}", plan=learning)
 
 
 def _lost(tried: Try) -> float:

@@ -1,5 +1,7 @@
 """What a bundle is, as a person sees it: whose it is, what it was made with, and what lies in it."""
 
+from collections.abc import Sequence
+
 from runner.bundle import Bundle
 from runner.render import units
 from runner.render.page import Block, Page, Table, Title
@@ -17,9 +19,8 @@ def bundle_page(bundle: Bundle) -> Page:
         ("classes", f"{len(manifest.classes)}: {', '.join(manifest.classes[:10])}"),
         ("samples", f"{manifest.samples} of {shape.channels} x {shape.height} x {shape.width}"),
         ("resized", shape.resize),
-        ("normalised", f"x * {shape.scale:.6g}, mean {shape.mean}, std {shape.std}"),
+        ("normalised", f"x * {shape.scale:.6g}, mean {_numbers(shape.mean)}, std {_numbers(shape.std)}"),
         ("made by", f"edgepack {made.edgepack}{commit}, Python {made.python} on {made.platform}"),
-        ("with", versions),
     )
     artifacts = tuple(
         (each.name, each.path, f"{bundle.ranges[each.path].size_bytes:,}", each.engine or units.NONE)
@@ -28,6 +29,11 @@ def bundle_page(bundle: Bundle) -> Page:
     blocks: list[Block] = [
         Title(text=manifest.name),
         Table(columns=("", ""), rows=rows, left=2),
+        f"made with {versions}",
         Table(columns=("artifact", "entry", "bytes", "engine"), rows=artifacts, left=2),
     ]
     return tuple(blocks)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.6g}" for value in values)

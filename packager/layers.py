@@ -7,6 +7,9 @@ from torch import nn
 
 from runner.errors import StepError, nearest
 
+MOST_NAMES = 12
+"""Of layers, in a message."""
+
 
 def matches(layer: str, patterns: Sequence[str]) -> bool:
     """Say whether one of the patterns, such as `stack1.*`, names the layer or a part of the network that it is in."""
@@ -18,5 +21,5 @@ def check(module: nn.Module, patterns: Sequence[str], key: str) -> None:
     names = [name for name, _ in module.named_modules() if name]
     for pattern in patterns:
         if not any(matches(name, [pattern]) for name in names):
-            advice = nearest(pattern, names) or f"a name of the network's, such as {names[0]!r}"
+            advice = nearest(pattern, names) or f"names of the network's, such as {', '.join(names[:MOST_NAMES])}"
             raise StepError(f"{pattern!r} names no layer of the network", where=key, advice=advice)

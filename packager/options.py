@@ -189,10 +189,11 @@ def _variants(options: Options, base: Recipe) -> tuple[Variant, ...]:
 
 def _quantize(options: Options, base: Quantize | None) -> Quantize | None:
     plan = _method(options.quantize, base)
-    details = (options.ranges, options.keep_fp32, options.sensitivity)
+    details = {"ranges": options.ranges, "keep-fp32": options.keep_fp32, "sensitivity": options.sensitivity}
     if plan is None:
-        if any(each is not None for each in details):
-            where = "--ranges, --keep-fp32, --sensitivity"
+        given = [f"--{name}" for name, value in details.items() if value is not None]
+        if given:
+            where = ", ".join(given)
             advice = "--quantize static; variants of a recipe have their own [variants.quantize], in a file"
             raise UsageError("nothing is quantized that this could be for", where=where, advice=advice)
         return None

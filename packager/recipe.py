@@ -8,6 +8,7 @@ from typing import Literal
 from runner import codec
 from runner.errors import UsageError, nearest
 from runner.manifest import Json
+from runner.render import units
 from runner.report import Effort
 
 Optimizer = Literal["adamw", "sgd"]
@@ -262,14 +263,14 @@ def described(recipe: Recipe) -> str:
     model, train, prune, quantize = recipe.model, recipe.train, recipe.prune, recipe.quantize
     steps = [
         f"{model.name}{' with given weights' if model.weights else ''} on {recipe.data.source}",
-        f"train {train.epochs} epochs" if train and train.epochs else "no training",
+        f"train {units.counted(train.epochs, 'epoch')}" if train and train.epochs else "no training",
         f"prune {prune.amount:.0%}" if prune else "no pruning",
         f"quantize {quantize.method}{' with QAT' if quantize.qat else ''}" if quantize else "no int8",
     ]
     if recipe.variants:
         steps.append(f"variants {', '.join(variant.name for variant in recipe.variants)}")
     if recipe.budget:
-        steps.append(f"at most {recipe.budget.max_drop:g} points lost")
+        steps.append(f"at most {units.counted(recipe.budget.max_drop, 'point')} lost")
     return ", ".join(steps)
 
 

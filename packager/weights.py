@@ -86,7 +86,7 @@ def _read_torch(path: Path) -> object:
             what = f"needs pickle for an object of {needed[1]}; pickle can run any code, so the file is refused"
             raise StepError(what, where=str(path), advice=SAVE_AGAIN) from None
         reason = f"{type(error).__name__}: {error}".splitlines()[0].partition(". ")[0]
-        raise StepError(f"is damaged or no PyTorch checkpoint: {reason}", where=str(path)) from None
+        raise StepError(f"is damaged or no PyTorch checkpoint: {reason}", where=str(path), advice=SAVE_AGAIN) from None
 
 
 def _check_archive(path: Path) -> None:

@@ -102,6 +102,15 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def keys(text: str | bytes) -> frozenset[str] | None:
+    """Return the keys of a JSON object; another JSON text has none, and None is what is no JSON."""
+    try:
+        data = _parse_json(text)
+    except InvalidDocumentError:
+        return None
+    return frozenset(data) if isinstance(data, dict) else frozenset()
+
+
 def sealed_digest(text: str | bytes, key: str) -> str:
     """Return the digest of a JSON object whose `key`, which holds it, is blank.
 

@@ -255,8 +255,9 @@ def verify_document(path: Path) -> Output:
     if _is_json(path):
         found = report.load(path)
         _check_figures(found, str(path))
-        text = f"every figure of {len(found.artifacts)} artifacts follows from its record, and the digest fits"
-        return Output(text=f"{path}: {text}\n")
+        held = "figures and reasons" if verify.gives_reasons(found) else "figures"
+        text = f"the {held} of {len(found.artifacts)} artifacts follow from the record, and the digest fits"
+        return Output(text=f"{path}: {text}\n  as reported, for no record proves them: {verify.unproven(found)}\n")
     bundle = open_bundle(path)
     host = bundle.host_report()
     if host:
@@ -266,8 +267,15 @@ def verify_document(path: Path) -> Output:
 
 
 def compare_reports(host: Path, device_path: Path, stated: Stated, look: Look) -> Output:
-    """Compare two reports, or the host reports of bundles. Raises DocumentError."""
-    found = compare.compare(_read_report(host), _read_report(device_path), stated.limits, stated.margins)
+    """Compare two reports, or the host reports of bundles. Raises DocumentError, and UsageError for one alone."""
+    ours, theirs = _read_report(host), _read_report(device_path)
+    if ours.digest == theirs.digest:
+        raise UsageError(
+            "is the same report as the first: nothing can differ, and so nothing is judged",
+            where=str(device_path),
+            advice="bench-runner selftest, which tells how often a difference is found where there is none",
+        )
+    found = compare.compare(ours, theirs, stated.limits, stated.margins)
     return Output(text=look.show(found, comparison_page(found)), exit_code=LIMIT_MISSED if found.violated else 0)
 
 
@@ -280,9 +288,11 @@ def show_device(look: Look) -> Output:
 def _is_json(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(64).lstrip().startswith(b"{")
+            begin = file.read(64)
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    # What is named so is meant as one, whatever is in it; a bundle is a ZIP file, and they all begin alike.
+    return begin.lstrip().startswith((b"{", b"[")) or (path.suffix == ".json" and not begin.startswith(b"PK"))
 
 
 def _read_report(path: Path) -> Report:

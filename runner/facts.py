@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from runner.manifest import Format
 
+CONTAINER = "container ("
+"""How a container begins, in what is around a process; a hypervisor, if there is one, stands before it."""
+WITHIN = " with a "
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runtime:
@@ -45,6 +49,12 @@ class DeviceFacts:
     runtimes: tuple[Runtime, ...]
     environment: dict[str, str]
     """The variables, among those that change a runtime's speed, which are set."""
+
+    @property
+    def hypervisor(self) -> str | None:
+        """What makes this a virtual machine. A container alone does not: its CPU is the machine's own."""
+        outer, _, _ = (self.virtual or "").partition(CONTAINER)
+        return outer.removesuffix(WITHIN) or None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

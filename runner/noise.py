@@ -44,7 +44,16 @@ def folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 def path(facts: DeviceFacts, threads: int) -> Path:
     """Return the file of a device: another CPU, board, governor or number of CPUs is another. Raises as `folder`."""
-    what = [facts.machine, facts.cpu, facts.cpus, facts.board, facts.virtual, list(facts.cuda), facts.governor, threads]
+    what = [
+        facts.machine,
+        facts.cpu,
+        facts.cpus,
+        facts.board,
+        facts.hypervisor,
+        list(facts.cuda),
+        facts.governor,
+        threads,
+    ]
     return folder() / f"noise-floor-{codec.digest(what)[:16]}.json"
 
 

@@ -16,6 +16,9 @@ from runner.process import Process
 from runner.reason import Reason, Status, worst
 
 SCHEMA = "1.2"
+OWN_KEYS = frozenset({"schema", "settings", "artifacts"})
+"""Without these a document is another one, and no damaged report."""
+ADVICE = "name a report that `bench-runner BUNDLE` has written"
 
 Effort = Literal["quick", "standard", "rigorous"]
 Stopped = Literal["precision", "budget", "failures", "interrupted"]
@@ -290,6 +293,9 @@ def read(text: str | bytes, source: str) -> Report:
         report = codec.read_versioned(Report, text, SCHEMA)
         whole = codec.sealed_digest(text, "digest") == report.digest
     except codec.InvalidDocumentError as error:
+        keys = codec.keys(text)
+        if keys is not None and not keys >= OWN_KEYS:
+            raise ReportError(f"is no report: {error.problems[0]}", where=source, advice=ADVICE) from None
         raise ReportError(str(error), where=source) from None
     if not whole:
         raise ReportError(

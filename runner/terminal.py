@@ -1,4 +1,4 @@
-"""Progress on a stream: a bar on a terminal, and nothing but the lines that stay elsewhere."""
+"""Progress on a stream: a bar on a terminal; elsewhere the lines that stay, and one now and then where work is long."""
 
 import os
 import shutil
@@ -12,6 +12,8 @@ from runner.progress import Advance
 
 BAR_WIDTH = 24
 REDRAW_S = 0.1
+REMIND_S = 30.0
+"""After how long without a line a log that grows without anybody at it gets one."""
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -35,6 +37,7 @@ class Terminal:
         self._moving = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._tasks: list[Task] = []
         self._drawn_s: float | None = None
+        self._said_s = clock()
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
@@ -46,6 +49,8 @@ class Terminal:
         def advance(steps: int = 1, note: str = "") -> None:
             task.done += steps
             task.note = note or task.note
+            if not self._moving and self._clock() - self._said_s >= REMIND_S:
+                self.say(reminder(task, self._clock()))
             if self._drawn_s is None or self._clock() - self._drawn_s >= REDRAW_S:
                 self._draw()
 
@@ -61,6 +66,7 @@ class Terminal:
         self._erase()
         self._stream.write(f"{message}\n")
         self._stream.flush()
+        self._said_s = self._clock()
         self._draw()
 
     def _erase(self) -> None:
@@ -85,8 +91,18 @@ def bar_line(task: Task, now_s: float) -> str:
     parts = [task.title, "━" * full + "╌" * (BAR_WIDTH - full), f"{task.done}/{task.total}", f"{100 * share:.0f} %"]
     elapsed_s = now_s - task.started_s
     if task.done and elapsed_s > 0:
-        parts += [_pace(task.done / elapsed_s), f"{_clock_time(elapsed_s * (1 - share) / share)} left"]
+        parts += [_pace(task.done / elapsed_s), f"{_left(task, now_s)} left"]
     return "  ".join([*parts, task.note] if task.note else parts)
+
+
+def reminder(task: Task, now_s: float) -> str:
+    """Return how far a task is, as a line of a log."""
+    return f"{task.title}: {task.done} of {task.total}, {_left(task, now_s)} left"
+
+
+def _left(task: Task, now_s: float) -> str:
+    share = min(task.done / task.total, 1.0) if task.total else 1.0
+    return _clock_time((now_s - task.started_s) * (1 - share) / share) if share else "?"
 
 
 def _pace(per_s: float) -> str:

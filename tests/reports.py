@@ -8,7 +8,7 @@ from runner import codec, facts, packing, report
 from runner.facts import DeviceFacts, DeviceState
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
-from runner.measure import latency
+from runner.measure import conditions, latency
 from runner.measure.disturbance import disturbances
 from runner.measure.latency import Timings
 from runner.operators import OperatorTime
@@ -50,7 +50,7 @@ def state() -> DeviceState:
     return DeviceState(load_average=0.5, temperature_c=None, frequency_mhz=None, throttled=None, steal_fraction=None)
 
 
-def process(median_ns: int, samples: int = 99) -> Process:
+def process(median_ns: int, samples: int = 101) -> Process:
     """Return a process whose samples lie evenly about `median_ns`."""
     return Process(
         import_ns=90_000_000,
@@ -154,7 +154,7 @@ def host() -> Report:
                 artifact("int8.onnx", size=60 * KIB, medians_us=(60, 61, 62, 59, 58), wrong=(7,)),
                 artifact("int8.torchscript", size=90 * KIB, reasons=(NOT_INSTALLED,)),
             ),
-            fastest="int8.onnx",
+            fastest="fp32.onnx",
             reasons=(),
         )
     )
@@ -277,16 +277,13 @@ def summary(timings: Timings) -> Latency:
     return found
 
 
-def complete_latency() -> Latency:
-    """Return a latency that has something in every field."""
-    return summary(
-        Timings(
-            scenario=Scenario(threads=2, batch=4, streams=2),
-            processes=(complete_process(),),
-            failures=("killed by signal 9",),
-            stopped="failures",
-        )
-    )
+COMPLETE = Timings(
+    scenario=Scenario(threads=2, batch=4, streams=2),
+    processes=(complete_process(),),
+    failures=("killed by signal 9",),
+    stopped="failures",
+)
+"""What a latency follows from that has something in every field."""
 
 
 def complete_artifact() -> ArtifactReport:
@@ -308,12 +305,8 @@ def complete_artifact() -> ArtifactReport:
         label_ranks=(0, 1),
         losses=(0.125, 2.5),
     )
-    together = replace(
-        summary(
-            Timings(scenario=Scenario(threads=1, batch=8, streams=2), processes=(replace(short, calls_per_sample=3),))
-        ),
-        reasons=(Reason(code="few-processes", level="invalid", detail="1 worker process finished"),),
-    )
+    few = Timings(scenario=Scenario(threads=1, batch=8, streams=2), processes=(replace(short, calls_per_sample=3),))
+    together = replace(summary(few), reasons=latency.reasons(few))
     return replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
         title="PTQ static FX",
@@ -322,7 +315,7 @@ def complete_artifact() -> ArtifactReport:
             kernel="QNNPACK", least_speedup=0.25, most_speedup=0.5, evidence="MobileNetV2 and ResNet-18"
         ),
         accuracy=answers,
-        latency=complete_latency(),
+        latency=summary(COMPLETE),
         scenarios=(together,),
         energy=(
             report.EnergyUse(meter="pmic", scope="the rails", duration_ns=10**10, inferences=4000, joules=8.0),
@@ -343,12 +336,12 @@ def complete_artifact() -> ArtifactReport:
                 name="quantized::linear 1", op_type="quantized::linear", calls=1.0, mean_ns=2500.0, share=0.25
             ),
         ),
-        reasons=tuple(disturbances([complete_process()])),
+        reasons=(*latency.reasons(COMPLETE), *disturbances(COMPLETE.processes)),
     )
 
 
 def complete() -> Report:
-    """Return a small sealed report that has something in every field, and in none of them its default."""
+    """Return a small sealed report that has something in every field but the fastest, for it was emulated too."""
     facts = replace(
         device(virtual="kvm"),
         board="Example Board",
@@ -379,8 +372,8 @@ def complete() -> Report:
             labels=(0, 1),
             reference_predictions=(0, 1),
             artifacts=(complete_artifact(), artifact("fp32.onnx", size=200 * KIB, reasons=(NOT_INSTALLED,))),
-            fastest="int8.torchscript",
-            reasons=(Reason(code="virtual", level="caveat", detail="a virtual machine", advice="bare metal"),),
+            fastest=None,
+            reasons=conditions.fact_reasons(facts),
             complete=False,
             packing=packed(),
             interleaved="ef" * 16,

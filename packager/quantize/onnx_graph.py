@@ -11,7 +11,7 @@ import onnx
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from packager.layers import matches
+from packager.layers import MOST_NAMES, matches
 from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner.errors import StepError, nearest
@@ -76,7 +76,7 @@ def kept(found: Sequence[Layer], patterns: Sequence[str]) -> tuple[Layer, ...]:
     names = [layer.name for layer in found]
     for pattern in patterns:
         if not any(matches(name, [pattern]) for name in names):
-            advice = nearest(pattern, names) or (f"a name such as {names[0]!r}" if names else "")
+            advice = nearest(pattern, names) or (f"names such as {', '.join(names[:MOST_NAMES])}" if names else "")
             raise StepError(f"{pattern!r} names no layer of the network", where="keep_fp32", advice=advice)
     chosen = tuple(layer for layer in found if matches(layer.name, patterns))
     if chosen and len(chosen) == len(found):

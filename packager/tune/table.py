@@ -18,9 +18,9 @@ def page(name: str, wish: Wish, records: Sequence[Record], points: Sequence[Poin
     stopped = [record for record in records if record.finding is None and not record.failed]
     failed = [record for record in records if record.failed]
     counts = [f"{ended} ended", f"{len(stopped)} stopped early", f"{len(failed)} failed"]
-    number = f"{len(records)} trial{'' if len(records) == 1 else 's'}"
+    number, most = units.counted(len(records), "trial"), units.counted(wish.max_drop, "point")
     blocks: list[Block] = [
-        Title(text=f"{name}, tuned for {WORDS[wish.objective]} at a drop of at most {wish.max_drop:g} points"),
+        Title(text=f"{name}, tuned for {WORDS[wish.objective]} at a drop of at most {most}"),
         _table(wish, points, choice),
         f"{number}: {', '.join(counts)}. None of them both loses less and needs less than one of those above. "
         f"Points are of top-1 on the {points[0].finding.drop.samples:,} images of the validation split, against the "

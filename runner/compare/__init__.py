@@ -16,9 +16,11 @@ from runner.compare.comparison import (
     Missing,
     Side,
 )
+from runner.compare.effort import beyond_effort, with_effort
 from runner.compare.figures import Kind, blocks, deltas, process_medians
 from runner.compare.latency import judge, judge_blocks
-from runner.compare.names import Names
+from runner.compare.unlike import unlike, without_distance
+from runner.measure.latency import PLANS, TURNS
 from runner.reason import Reason
 from runner.report import ArtifactReport, Report
 
@@ -51,7 +53,7 @@ def compare(host: Report, device: Report, limits: Limits, margins: Margins = Mar
         artifacts=artifacts,
         missing=missing,
         verdicts=verdicts,
-        notes=tuple(_unlike(host, device, called)),
+        notes=(*unlike(host, device, called), *without_distance(artifacts)),
         violated=stated.is_missed(verdicts, limits),
         interleaved=in_turn,
     )
@@ -64,6 +66,7 @@ def _side(report: Report) -> Side:
         cpus=report.device.cpus,
         threads=report.settings.threads,
         batch=report.settings.batch,
+        streams=report.settings.streams,
         effort=report.settings.effort,
         created=report.created,
         status=report.status,
@@ -92,7 +95,7 @@ def _artifact(host: Report, device: Report, name: str, margins: Margins) -> Arti
     timeless = (
         *gate.time_obstacles("host", host, ours, called),
         *gate.time_obstacles("device", device, theirs, called),
-        *gate.other_batch(ours, theirs, called),
+        *gate.other_calls(host, device, name, called),
     )
     mute = (
         *gate.answer_obstacles("host", ours, called),
@@ -113,6 +116,7 @@ def _artifact(host: Report, device: Report, name: str, margins: Margins) -> Arti
         withheld=(*timeless, *(() if timeless else _no_interval(host, device, name, verdict)), *mute),
         unsettled=(
             *(_hidden(verdict, margins.latency) if verdict and one_device else ()),
+            *(beyond_effort(verdict) if verdict and one_device else ()),
             *(undecided(answers, margins.accuracy) if answers else ()),
         ),
     )
@@ -124,9 +128,9 @@ def _latency(host: Report, device: Report, name: str, margin: float) -> LatencyV
     assert theirs is not None
     if not gate.took_turns(host, device):
         floor = max(gate.noise_floor(host), gate.noise_floor(device))
-        return judge(process_medians(ours), process_medians(theirs), margin, floor=floor)
+        return with_effort(judge(process_medians(ours), process_medians(theirs), margin, floor=floor), PLANS)
     x, y = blocks(ours, theirs)
-    return judge_blocks(x, y, margin) if x else None
+    return with_effort(judge_blocks(x, y, margin), TURNS) if x else None
 
 
 def _answers(labels: tuple[int, ...], ours: ArtifactReport, theirs: ArtifactReport, margin: float) -> Answers:
@@ -148,7 +152,7 @@ def _no_interval(host: Report, device: Report, name: str, verdict: LatencyVerdic
     else:
         counted = f"{len(ours.processes)} and {len(theirs.processes)} processes"
     detail = f"no interval of the latency ratio: {counted} cannot give one of 99 %"
-    advice = f"measure {verdict.more_processes} more on each side" if verdict else ""
+    advice = f"measure both again with --effort {verdict.effort}" if verdict and verdict.effort else ""
     yield Reason(code="few-processes", level="note", detail=detail, advice=advice)
 
 
@@ -160,32 +164,3 @@ def _hidden(verdict: LatencyVerdict, margin: float) -> Iterator[Reason]:
         )
         advice = "bench-runner selftest, which measures the floor, or bench-runner ab, which needs none"
         yield Reason(code="noise-floor", level="note", detail=detail, advice=advice)
-
-
-def _unlike(host: Report, device: Report, called: Names) -> Iterator[Reason]:
-    """Yield what was not alike in the two measurements, and may explain what differs."""
-    here, there = called.at("host"), called.at("device")
-    if host.bundle_id != device.bundle_id:
-        detail = (
-            f"two bundles: {host.bundle_name} {host.bundle_id[:12]} {here}, "
-            f"{device.bundle_name} {device.bundle_id[:12]} {there}"
-        )
-        yield Reason(code="two-bundles", level="note", detail=detail)
-    for name, report in ((called.host, host), (called.device, device)):
-        if not report.complete:
-            detail = f"the {name}'s run was interrupted: it is not whole"
-            yield Reason(code="interrupted", level="caveat", detail=detail)
-    for what in ("threads", "effort"):
-        ours, theirs = getattr(host.settings, what), getattr(device.settings, what)
-        if ours != theirs:
-            yield Reason(code=what, level="note", detail=f"{what}: {ours} {here}, {theirs} {there}")
-    for artifact in host.artifacts:
-        other = device.artifact(artifact.name)
-        if artifact.runtime and other and other.runtime and _runtime(artifact) != _runtime(other):
-            detail = f"{artifact.name}: {_runtime(artifact)} {here}, {_runtime(other)} {there}"
-            yield Reason(code="runtime", level="note", detail=detail)
-
-
-def _runtime(artifact: ArtifactReport) -> str:
-    runtime = artifact.runtime
-    return f"{runtime.name} {runtime.version}, {runtime.provider}" if runtime else ""

@@ -53,6 +53,7 @@ class Side:
     cpus: int
     threads: int
     batch: int
+    streams: int
     effort: Effort
     created: str
     status: Status
@@ -98,6 +99,10 @@ class LatencyVerdict:
     """The change, as a fraction, that such a measurement would call slower in about 80 % of cases."""
     more_processes: int | None
     """About how many more on each side would settle it. None where it is settled, or no number is known to do so."""
+    processes_needed: int | None
+    """About how many on each side would, where both have as many. None as above."""
+    effort: Effort | None = None
+    """The least at which runs have so many processes. None as above, and where even the most rigorous have fewer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

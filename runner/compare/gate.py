@@ -1,6 +1,7 @@
 """What two reports can be held against each other for, and why not for the rest."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from runner import verify
 from runner.compare.comparison import PairClass, Place
@@ -8,7 +9,7 @@ from runner.compare.names import APART, Names
 from runner.errors import ReportError
 from runner.facts import DeviceFacts
 from runner.reason import Reason
-from runner.report import ArtifactReport, Report
+from runner.report import ArtifactReport, Latency, Report, Scenario
 
 VOID_ANSWERS = frozenset({"answers-changed", "wrong-shape", "not-finite", "worker-failed"})
 """The codes of reasons that void answers; whatever else is invalid voids times."""
@@ -50,7 +51,17 @@ def same_device(host: Report, device: Report) -> bool:
 
 
 def _kind(facts: DeviceFacts) -> tuple[object, ...]:
-    return (facts.machine, facts.cpu, facts.features, facts.cpus, facts.board, facts.cuda, facts.emulated)
+    # A virtual machine is another device than the CPU below it. A container is not: its programs have that CPU.
+    return (
+        facts.machine,
+        facts.cpu,
+        facts.features,
+        facts.cpus,
+        facts.board,
+        facts.cuda,
+        facts.emulated,
+        facts.hypervisor,
+    )
 
 
 def took_turns(host: Report, device: Report) -> bool:
@@ -77,7 +88,7 @@ def floor_of(facts: DeviceFacts, measured: float | None) -> float:
     """
     if measured is not None:
         return measured
-    if facts.virtual:
+    if facts.hypervisor:
         return 0.10
     return 0.03 if facts.governor == "performance" else 0.05
 
@@ -92,13 +103,33 @@ def time_obstacles(place: Place, report: Report, artifact: ArtifactReport, names
         yield Reason(code="not-measured", level="note", detail=detail)
 
 
-def other_batch(ours: ArtifactReport, theirs: ArtifactReport, names: Names = APART) -> Iterator[Reason]:
-    """Yield why two latencies that were taken at different batches have no ratio."""
-    if ours.latency and theirs.latency and ours.latency.batch != theirs.latency.batch:
-        first, second = names.at("host"), names.at("device")
-        batches = f"batches of {ours.latency.batch} {first}, of {theirs.latency.batch} {second}"
-        detail = f"no latency ratio: {batches}"
+def other_calls(host: Report, device: Report, name: str, names: Names = APART) -> Iterator[Reason]:
+    """Yield why two latencies of calls that were made in different ways have no ratio.
+
+    Threads are no hindrance across devices: what has more cores is measured with more threads.
+    """
+    ours, theirs = (_calls(report, name) for report in (host, device))
+    if ours is None or theirs is None:
+        return
+    first, second = names.at("host"), names.at("device")
+    if ours.batch != theirs.batch:
+        detail = f"no latency ratio: batches of {ours.batch} {first}, of {theirs.batch} {second}"
         yield Reason(code="batch", level="note", detail=detail, advice="measure both with one --batch")
+    counts = {"streams": (ours.streams, theirs.streams)}
+    if same_device(host, device):
+        counts["threads"] = (ours.threads, theirs.threads)
+    for what, (here, there) in counts.items():
+        if here != there:
+            noun = what if here > 1 else what.removesuffix("s")
+            detail = f"no latency ratio: {here} {noun} {first}, {there} {second}"
+            yield Reason(code=what, level="note", detail=detail, advice=f"measure both with the same --{what}")
+
+
+def _calls(report: Report, name: str) -> Scenario | None:
+    artifact = report.artifact(name)
+    found: Latency | None = artifact.latency if artifact else None
+    # Schema 1.1 has the threads of the run alone.
+    return replace(found.scenario, threads=found.threads or report.settings.threads) if found else None
 
 
 def answer_obstacles(place: Place, artifact: ArtifactReport, names: Names = APART) -> Iterator[Reason]:

@@ -34,7 +34,8 @@ def judge(
     ratio, interval = hodges_lehmann_ratio(x, y, confidence)
     if interval is None:
         more = next(k for k in count(1) if _reaches(mann_whitney_counts(len(x) + k, len(y) + k), confidence))
-        return _undecided(ratio, max(margin, floor), more)
+        needed = next(n for n in count(1) if _reaches(mann_whitney_counts(n, n), confidence))
+        return _undecided(ratio, max(margin, floor), more, needed)
     return _verdict(ratio, interval, margin, floor, (len(x), len(y)))
 
 
@@ -46,7 +47,7 @@ def judge_blocks(x: Sequence[float], y: Sequence[float], margin: float, confiden
     ratio, interval = paired_ratio(x, y, confidence)
     if interval is None:
         more = next(k for k in count(1) if _reaches(signed_rank_counts(len(x) + k), confidence))
-        return _undecided(ratio, margin, more)
+        return _undecided(ratio, margin, more, len(x) + more)
     return _verdict(ratio, interval, margin, 0.0, (len(x), len(y)))
 
 
@@ -55,7 +56,7 @@ def _reaches(counts: Sequence[int], confidence: float) -> bool:
     return 1 - 2 / sum(counts) >= confidence
 
 
-def _undecided(ratio: float, margin: float, more: int) -> LatencyVerdict:
+def _undecided(ratio: float, margin: float, more: int, needed: int) -> LatencyVerdict:
     return LatencyVerdict(
         ratio=ratio,
         interval=None,
@@ -64,6 +65,7 @@ def _undecided(ratio: float, margin: float, more: int) -> LatencyVerdict:
         hidden=False,
         smallest_effect=None,
         more_processes=more,
+        processes_needed=needed,
     )
 
 
@@ -82,6 +84,8 @@ def _verdict(
     normal = NormalDist()
     reach = (high - low) / 2 * (1 + normal.inv_cdf(POWER) / normal.inv_cdf((1 + interval.confidence) / 2))
     hidden = word == "inconclusive" and floor > margin and abs(estimate) <= border
+    settled = hidden or word != "inconclusive"
+    more = None if settled else _more(reach, abs(abs(estimate) - border), processes)
     return LatencyVerdict(
         ratio=ratio,
         interval=interval,
@@ -89,9 +93,8 @@ def _verdict(
         margin=max(margin, floor),
         hidden=hidden,
         smallest_effect=math.expm1(border + reach),
-        more_processes=None
-        if hidden or word != "inconclusive"
-        else _more(reach, abs(abs(estimate) - border), processes),
+        more_processes=more,
+        processes_needed=None if more is None else _on_both(processes, more),
     )
 
 
@@ -100,3 +103,8 @@ def _more(reach: float, room: float, processes: tuple[int, int]) -> int | None:
     x, y = processes
     target = (1 / x + 1 / y) * (room / reach) ** 2
     return next((k for k in range(1, MOST_MORE + 1) if 1 / (x + k) + 1 / (y + k) <= target), None)
+
+
+def _on_both(processes: tuple[int, int], more: int) -> int:
+    """Return how many on each side are worth as much as these and so many more: their harmonic mean."""
+    return math.ceil(2 / sum(1 / (count + more) for count in processes))

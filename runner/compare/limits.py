@@ -4,10 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from runner.compare import gate
 from runner.compare.comparison import ArtifactComparison, Judgement, Limit, Limits, Missing, Verdict
+from runner.compare.figures import process_medians
 from runner.compare.names import Names
 from runner.interval import Interval
+from runner.measure.latency import CONFIDENCE
 from runner.reason import Reason
 from runner.report import Latency, Report
+from runner.stats.quantiles import median, median_interval
 
 BEYOND = "even the lower end of the interval is beyond the limit"
 WITHIN = "the whole interval is within the limit"
@@ -87,13 +90,16 @@ def _slowdown(artifact: ArtifactComparison, allowed: float, floor: float) -> Ver
 
 
 def _latency(name: str, latency: Latency, allowed: float) -> Verdict:
-    judgement = _judgement(latency.interval, allowed)
+    # Of the record, as the ratios are: what a report says of itself decides nothing here.
+    medians = process_medians(latency)
+    interval = median_interval(medians, CONFIDENCE)
+    judgement = _judgement(interval, allowed)
     return Verdict(
         artifact=name,
         limit="max_latency",
         allowed=allowed,
-        observed=latency.median_ns,
-        interval=latency.interval,
+        observed=median(medians),
+        interval=interval,
         judgement=judgement,
         detail=_detail(judgement, MORE_EFFORT),
     )

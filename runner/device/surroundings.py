@@ -6,6 +6,7 @@ from pathlib import Path
 from runner.device import cgroup
 from runner.device.cpu import cpuinfo
 from runner.device.files import cpu_list, read_text
+from runner.facts import CONTAINER, WITHIN
 
 FAMILIES = {"x86_64": "x86", "i686": "x86", "x86": "x86", "aarch64": "arm", "armv8l": "arm", "armv7l": "arm"}
 EMULATORS = ("qemu-", "rosetta")
@@ -33,7 +34,7 @@ def emulated(root: Path, machine: str) -> str | None:
 def virtual(root: Path) -> str | None:
     """Return the hypervisor and the container around this process, if there are any."""
     found = [*_hypervisors(root), *_containers(root)]
-    return " with a ".join(found) or None
+    return WITHIN.join(found) or None
 
 
 def affinity(root: Path) -> tuple[int, ...]:
@@ -112,7 +113,7 @@ def _containers(root: Path) -> Iterator[str]:
         named = "kubernetes"
     named = named or next((name for name in CONTAINERS if name in groups), None) or _mounted_by(root)
     if named:
-        yield f"container ({named})"
+        yield f"{CONTAINER}{named})"
 
 
 def _mounted_by(root: Path) -> str | None:

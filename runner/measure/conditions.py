@@ -10,14 +10,22 @@ from runner.runtimes import KNOWN
 
 def machine_reasons(facts: DeviceFacts, target: Target) -> tuple[Reason, ...]:
     """Return what there is to say of any latency taken on this machine for that target."""
-    found = []
-    if facts.machine != target.machine:
-        detail = f"measured on {facts.machine}, the target is {target.machine}: latency here says nothing about it"
-        found.append(Reason(code="other-machine", level="note", detail=detail, advice="measure on the target"))
-    found += emulation(facts)
-    if facts.virtual:
+    if facts.machine == target.machine:
+        return fact_reasons(facts)
+    detail = f"measured on {facts.machine}, the target is {target.machine}: latency here says nothing about it"
+    other = Reason(code="other-machine", level="note", detail=detail, advice="measure on the target")
+    return (other, *fact_reasons(facts))
+
+
+def fact_reasons(facts: DeviceFacts) -> tuple[Reason, ...]:
+    """Return what there is to say of any latency taken on this machine, whatever the target."""
+    found = list(emulation(facts))
+    if facts.hypervisor:
         detail = f"this is a {facts.virtual}: neighbours that nobody sees may slow it down"
         found.append(Reason(code="virtual", level="caveat", detail=detail, advice="measure on bare metal"))
+    elif facts.virtual:
+        detail = f"this is a {facts.virtual}: what runs beside it on this machine may slow it down"
+        found.append(Reason(code="container", level="note", detail=detail))
     if facts.governor and facts.governor != "performance":
         detail = f"the CPU frequency governor is {facts.governor!r}: the clock may follow the load"
         advice = "as root: cpupower frequency-set -g performance"

@@ -176,6 +176,7 @@ def report(session: Session, *, complete: bool) -> Report:
     predictions = evaluation.reference.argmax(axis=1)
     reference_top1 = float(np.mean(predictions == evaluation.labels))
     of_machine = conditions.machine_reasons(facts, source.manifest.target)
+    of_run = of_machine + conditions.state_reasons(session.before, after)
     return seal(
         Report(
             bundle_id=source.id,
@@ -191,8 +192,8 @@ def report(session: Session, *, complete: bool) -> Report:
             labels=tuple(evaluation.labels.tolist()),
             reference_predictions=tuple(predictions.tolist()),
             artifacts=artifacts,
-            fastest=None if facts.emulated else fastest(artifacts, reference_top1),
-            reasons=of_machine + conditions.state_reasons(session.before, after),
+            fastest=fastest(artifacts, reference_top1, of_run),
+            reasons=of_run,
             complete=complete,
             packing=session.host.packing if session.host else None,
             inputs_sha256=entries[INPUTS].sha256,

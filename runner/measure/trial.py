@@ -1,6 +1,6 @@
 """What is found of one artifact as a run goes on, and which artifact is the fastest whose answers hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner.device.forecast import Forecast
@@ -98,12 +98,35 @@ def _expectation(found: Forecast) -> Expectation:
     )
 
 
-def fastest(reports: Sequence[ArtifactReport], reference_top1: float) -> str | None:
-    """Return the artifact with the lowest median latency among those whose answers hold, if there is one."""
-    medians = {
-        report.name: report.latency.median_ns for report in reports if report.latency and holds(report, reference_top1)
-    }
-    return min(medians, key=lambda name: medians[name], default=None)
+def fastest(reports: Sequence[ArtifactReport], reference_top1: float, run: Iterable[Reason]) -> str | None:
+    """Return the artifact with the lowest median latency among those whose answers hold, if there is one.
+
+    None is where any reason that concerns the whole `run` voids its figures.
+    """
+    if any(reason.level == "invalid" for reason in run):
+        return None
+    latencies = dict(_latencies(reports, reference_top1))
+    return min(latencies, key=lambda name: latencies[name].median_ns, default=None)
+
+
+def as_fast(reports: Sequence[ArtifactReport], reference_top1: float, name: str) -> tuple[str, ...]:
+    """Return the others whose answers hold, as those of `name` do, and whose interval of the median overlaps its."""
+    latencies = dict(_latencies(reports, reference_top1))
+    fastest = latencies.pop(name, None)
+    if fastest is None:
+        return ()
+    interval = fastest.interval
+    return tuple(
+        other
+        for other, latency in latencies.items()
+        if latency.interval.low <= interval.high and interval.low <= latency.interval.high
+    )
+
+
+def _latencies(reports: Sequence[ArtifactReport], reference_top1: float) -> Iterator[tuple[str, Latency]]:
+    for report in reports:
+        if report.latency and holds(report, reference_top1):
+            yield report.name, report.latency
 
 
 def holds(report: ArtifactReport, reference_top1: float) -> bool:

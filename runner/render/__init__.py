@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from runner.measure.trial import as_fast
 from runner.render import units
 from runner.render.details import detail_blocks
 from runner.render.device import device_line, device_page
@@ -151,7 +152,16 @@ def _legend(report: Report) -> str:
 def _fastest(report: Report) -> str:
     fastest, fp32 = report.artifact(report.fastest or ""), base(report)
     if fastest is None:
-        return "Fastest: none. No artifact has both a latency and answers that hold."
+        void = any(reason.level == "invalid" for reason in report.reasons)
+        why = "No time of this run is valid" if void else "No artifact has both a latency and answers that hold"
+        return f"Fastest: none. {why}."
     ratio = _ratio(fastest, fp32)
     beside = f", {units.times(ratio)} the latency of {fp32.name}" if fp32 and ratio and fp32 != fastest else ""
-    return f"Fastest with answers that hold: {fastest.name}{beside}"
+    return f"Fastest with answers that hold: {fastest.name}{beside}{_not_told_apart(report, fastest.name)}"
+
+
+def _not_told_apart(report: Report, fastest: str) -> str:
+    pairs = zip(report.reference_predictions, report.labels, strict=True)
+    reference_top1 = sum(answer == label for answer, label in pairs) / len(report.labels)
+    others = as_fast(report.artifacts, reference_top1, fastest)
+    return f"; not told apart from it, for the intervals overlap: {', '.join(others)}" if others else ""

@@ -44,7 +44,8 @@ def comparison_page(comparison: Comparison) -> Page:
 
 def _side_cells(place: str, side: Side) -> tuple[str, ...]:
     name = f"{side.name}, {side.machine}, {side.cpus} CPU{'s' if side.cpus > 1 else ''}"
-    settings = f"{side.threads} thread{'s' if side.threads > 1 else ''}, batch {side.batch}, {side.effort}"
+    streams = f", {side.streams} streams" if side.streams > 1 else ""
+    settings = f"{side.threads} thread{'s' if side.threads > 1 else ''}, batch {side.batch}{streams}, {side.effort}"
     return place, name, settings, side.created, side.status
 
 
@@ -136,8 +137,10 @@ def _latencies(artifacts: Sequence[ArtifactComparison], names: Sequence[str], ca
 
 
 def _more(artifact: ArtifactComparison) -> str:
-    more = artifact.latency.more_processes if artifact.latency else None
-    return NONE if more is None else f"{more} more processes"
+    verdict = artifact.latency
+    if verdict is None or verdict.processes_needed is None:
+        return NONE
+    return f"--effort {verdict.effort}" if verdict.effort else f"{verdict.processes_needed} processes"
 
 
 def _costs(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -> Table | None:

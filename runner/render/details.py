@@ -8,14 +8,17 @@ from runner.render import units
 from runner.render.page import Block, Listing, Table, drop_empty_columns
 from runner.render.units import NONE
 from runner.report import Accuracy, ArtifactReport, Latency, Report
+from runner.stats.proportions import clopper_pearson
 
 LEAST_P99 = 299
+CONFIDENCE = 0.95
+"""Of the interval of top-1."""
 
 
 def detail_blocks(report: Report) -> Iterator[Block]:
     """Yield a table of each kind of detail that is known of the artifacts that ran."""
     ran = [artifact for artifact in report.artifacts if artifact.runtime]
-    for table in (_times(ran), _answers(ran), _processes(ran)):
+    for table in (_times(ran), _answers(ran), _memory(ran), _processes(ran)):
         if table.rows and len(table.columns) > 1:
             yield table
     yield from _words(ran)
@@ -26,10 +29,11 @@ def detail_blocks(report: Report) -> Iterator[Block]:
 def _times(ran: Sequence[ArtifactReport]) -> Table:
     timed = [artifact.latency for artifact in ran if artifact.latency]
     tails = units.time_scale([each for it in timed for each in (it.p95_ns, it.p99_ns)], resolution=0.002)
-    devices, loads, firsts = (
+    devices, imports, loads, firsts = (
         units.time_scale(values)
         for values in (
             [it.device_ns for it in timed],
+            [_import_ns(it) for it in timed],
             [it.load_ns for it in timed],
             [it.first_ns for it in timed],
         )
@@ -41,33 +45,55 @@ def _times(ran: Sequence[ArtifactReport]) -> Table:
             tails.show(latency.p99_ns),
             devices.show(latency.device_ns),
             units.rate(latency.throughput_per_s),
+            imports.show(_import_ns(latency)),
             loads.show(latency.load_ns),
             firsts.show(latency.first_ns),
         )
         for artifact in ran
         if (latency := artifact.latency)
     )
-    columns = ("artifact", "p95", "p99", "accelerator", "throughput", "load", "first")
+    columns = ("artifact", "p95", "p99", "accelerator", "throughput", "import", "load", "first")
     return drop_empty_columns(Table(columns=columns, rows=rows), NONE)
 
 
+def _import_ns(latency: Latency) -> float:
+    return stats.median([process.import_ns for process in latency.processes])
+
+
 def _answers(ran: Sequence[ArtifactReport]) -> Table:
-    peaks = [_peaks(artifact) for artifact in ran]
-    scale = units.size_scale([peak for each in peaks for peak in each])
-    rows = tuple(
-        (artifact.name, *_answer_cells(artifact.accuracy), *map(scale.number, phases), scale.show(whole))
-        for artifact, (*phases, whole) in zip(ran, peaks, strict=True)
-    )
-    columns = ("artifact", "loss", "SNR", "as on host", "memory: import", "load", "run", "peak memory")
+    rows = tuple((artifact.name, *_answer_cells(artifact.accuracy)) for artifact in ran)
+    columns = ("artifact", "right", "top-1, interval", "loss", "SNR", "as on host")
     return drop_empty_columns(Table(columns=columns, rows=rows), NONE)
 
 
 def _answer_cells(accuracy: Accuracy | None) -> tuple[str, ...]:
     if accuracy is None:
-        return NONE, NONE, NONE
-    snr = NONE if accuracy.snr_db is None else f"{accuracy.snr_db:.1f} dB"
+        return NONE, NONE, NONE, NONE, NONE
+    right = round(accuracy.top1 * accuracy.samples)
+    exact = clopper_pearson(right, accuracy.samples, CONFIDENCE)
+    return (
+        f"{right:,} of {accuracy.samples:,}",
+        f"{100 * exact.low:.2f}–{100 * exact.high:.2f} %",  # noqa: RUF001 - a range is written with an en dash
+        units.number(accuracy.loss, 4),
+        NONE if accuracy.snr_db is None else f"{accuracy.snr_db:.1f} dB",
+        _as_on_host(accuracy),
+    )
+
+
+def _as_on_host(accuracy: Accuracy) -> str:
     flips = f"{len(accuracy.flips)} flip{'' if len(accuracy.flips) == 1 else 's'}"
-    return units.number(accuracy.loss, 4), snr, "identical" if accuracy.identical_to_host else flips
+    return "identical" if accuracy.identical_to_host else flips
+
+
+def _memory(ran: Sequence[ArtifactReport]) -> Table:
+    peaks = [_peaks(artifact) for artifact in ran]
+    scale = units.size_scale([peak for each in peaks for peak in each])
+    rows = tuple(
+        (artifact.name, *map(scale.number, phases), scale.show(whole))
+        for artifact, (*phases, whole) in zip(ran, peaks, strict=True)
+    )
+    columns = ("artifact", "memory: import", "load", "run", "peak memory")
+    return drop_empty_columns(Table(columns=columns, rows=rows), NONE)
 
 
 def _peaks(artifact: ArtifactReport) -> tuple[float | None, ...]:
@@ -121,6 +147,11 @@ def _words(ran: Sequence[ArtifactReport]) -> Iterator[str]:
     timed = [artifact.latency for artifact in ran if artifact.latency]
     processes = [process for latency in timed for process in latency.processes]
     words = []
+    if timed:
+        count = _span([len(latency.processes) for latency in timed])
+        words.append(f"import, load, first inference: medians of {count} process{'' if count == '1' else 'es'}.")
+    if any(artifact.accuracy for artifact in ran):
+        words.append(f"top-1's interval: {100 * CONFIDENCE:g} %, exact (Clopper-Pearson).")
     if any(latency.stopped for latency in timed):
         words.append("processes: how many, and what ended them.")
     if any(latency.steadiness for latency in timed):
@@ -143,7 +174,10 @@ def _lacks_p99(latency: Latency) -> bool:
 
 
 def _samples(processes: Sequence[Process]) -> str:
-    counts = [len(process.samples_ns) for process in processes]
+    return _span([len(process.samples_ns) for process in processes])
+
+
+def _span(counts: Sequence[int]) -> str:
     least, most = min(counts), max(counts)
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 

@@ -161,10 +161,14 @@ def _span(drop: Drop) -> str:
 
 
 def _verdict(record: BudgetRecord) -> str:
-    limit = f"{record.max_drop * 100:g} points"
+    limit = units.counted(record.max_drop * 100, "point")
     if record.holds:
         return f"{record.artifact} holds the budget of {limit} by: {record.chosen}."
-    return f"{record.artifact} does not hold the budget of {limit}; the best that was found is kept: {record.chosen}."
+    missed = f"{record.artifact} does not hold the budget of {limit}"
+    if any(each.holds for each in record.tries):
+        # It is confirmed once: another choice now would be made by the confirmation.
+        missed = f"{missed}, though it did on the validation images: try a larger data.validation, or less pruning"
+    return f"{missed}; the best of {len(record.tries)} tried is kept: {record.chosen}."
 
 
 def _steps(packing: Packing) -> str:

@@ -99,3 +99,8 @@ def number(value: float | None, decimals: int) -> str:
 def rate(value: float | None) -> str:
     """Return a rate per second with three digits or more."""
     return NONE if value is None else f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}/s"
+
+
+def counted(count: float, noun: str) -> str:
+    """Return how many there are of what has a regular plural: `1 point`, `0.5 points`."""
+    return f"{count:g} {noun}{'' if count == 1 else 's'}"

@@ -1,12 +1,13 @@
 """The interval of a proportion: how often something happened of so many times."""
 
 import math
-from collections.abc import Sequence
 
 from runner.interval import Interval
 
 HALVINGS = 60
 """Of the unit interval: beyond that a float holds no more."""
+NOTHING = 1e-20
+"""What is no more of a sum than that is not in it: thousands of samples have few terms that count."""
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
@@ -24,23 +25,30 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> In
 
 
 def _largest(successes: int, trials: int, tail: float) -> float:
-    """Return the largest probability at which so few successes or fewer still have a chance of `tail`."""
+    """Return the largest probability at which so few successes or fewer still have a chance of `tail`, below a half."""
     if successes == trials:
         return 1.0
-    # By logarithms, for the coefficients are beyond a float.
-    whole = math.lgamma(trials + 1)
-    coefficients = [whole - math.lgamma(k + 1) - math.lgamma(trials - k + 1) for k in range(successes + 1)]
-    low, high = 0.0, 1.0
+    # The median of a binomial distribution is within one of its mean: at this and below, the chance is half or more.
+    low, high = successes / trials, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if _at_most(coefficients, trials, middle) > tail:
+        if _at_most(successes, trials, middle) > tail:
             low = middle
         else:
             high = middle
     return high
 
 
-def _at_most(coefficients: Sequence[float], trials: int, probability: float) -> float:
-    """Return the chance of fewer successes than there are logarithms of binomial coefficients."""
+def _at_most(successes: int, trials: int, probability: float) -> float:
+    """Return the chance of so few successes or fewer, of a mean of at least as many: the terms fall from the first."""
+    # By logarithms, for the coefficient is beyond a float.
+    ways = math.lgamma(trials + 1) - math.lgamma(successes + 1) - math.lgamma(trials - successes + 1)
     yes, no = math.log(probability), math.log1p(-probability)
-    return math.fsum(math.exp(ways + k * yes + (trials - k) * no) for k, ways in enumerate(coefficients))
+    term = math.exp(ways + successes * yes + (trials - successes) * no)
+    terms, least = [term], term * NOTHING
+    for k in range(successes, 0, -1):
+        term *= k / (trials - k + 1) * (1 - probability) / probability
+        if term <= least:
+            break
+        terms.append(term)
+    return math.fsum(terms)

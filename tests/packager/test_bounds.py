@@ -154,6 +154,19 @@ def test_a_normalisation_that_cannot_be_computed_with_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (Data(mean=(0.5,)), "data.std: expected one beside data.mean, got none"),
+        (Data(std=(0.5, 0.0, 0.0)), "data.mean: expected one beside data.std, got none"),
+    ],
+)
+def test_a_mean_without_a_deviation_or_the_other_way_round_is_told(data: Data, told: str) -> None:
+    found = bounds.contradictions(replace(WHOLE, data=data))
+    assert found[0] == told
+    assert len(found) == len(set(found))
+
+
 def test_every_number_out_of_bounds_is_told_at_once() -> None:
     wrong = replace(WHOLE, seed=-1, train=Train(epochs=-1), prune=Prune(amount=2.0), budget=Budget(max_drop=-1.0))
     assert bounds.contradictions(wrong) == [

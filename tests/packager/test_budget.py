@@ -144,7 +144,7 @@ def test_where_none_holds_every_way_is_tried_and_the_best_is_kept(context: Build
     found = find(search(context, baseline, scripted(baseline, 70, broken, 80, 75, 79), max_drop=1.0, said=said))
 
     assert names(found.tries)[:3] == [FIRST, SECOND, "equalized, biases corrected"]
-    assert names(found.tries)[-1] == "QAT, 1 epochs"
+    assert names(found.tries)[-1] == "QAT, 1 epoch"
     back = names(found.tries)[3:-1]
     assert back
     assert all(each.endswith(" in fp32") for each in back)
@@ -225,9 +225,9 @@ def test_a_budget_holds_on_both_splits_or_not_at_all(
     ("quantize", "precision", "expected"),
     [
         (recipe.Quantize(qat=QAT), "int8", [FIRST]),
-        (recipe.Quantize(method="dynamic"), "int8", [FIRST, "QAT, 1 epochs"]),
-        (recipe.Quantize(ranges="mse", equalize=True, correct_bias=True), "int8", [FIRST, "QAT, 1 epochs"]),
-        (recipe.Quantize(equalize=True), "int8", [FIRST, SECOND, "equalized, biases corrected", "QAT, 1 epochs"]),
+        (recipe.Quantize(method="dynamic"), "int8", [FIRST, "QAT, 1 epoch"]),
+        (recipe.Quantize(ranges="mse", equalize=True, correct_bias=True), "int8", [FIRST, "QAT, 1 epoch"]),
+        (recipe.Quantize(equalize=True), "int8", [FIRST, SECOND, "equalized, biases corrected", "QAT, 1 epoch"]),
         (None, "int8-weights", [FIRST]),
     ],
 )
@@ -266,7 +266,7 @@ def test_layers_that_cannot_be_ranked_are_a_try_that_failed_and_training_comes_n
     asked = search(gated, baseline, scripted(baseline, 0), max_drop=1.0, said=[])
     tries = [Try(what="", validation=None, holds=False)]
     found = list(budget._attempts(asked, tries))
-    assert found[-1].what == "QAT, 1 epochs"
+    assert found[-1].what == "QAT, 1 epoch"
     assert [attempt.plan for attempt in found[1:3]] == [
         recipe.Quantize(ranges="mse"),
         recipe.Quantize(equalize=True, correct_bias=True),

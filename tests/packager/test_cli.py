@@ -346,9 +346,7 @@ def test_a_budget_that_is_missed_leaves_the_best_bundle_and_exits_1(
     assert run(*job, "--quantize", "qat", "--max-drop", "1", "-o", bundle) == 1
     out, err = capfd.readouterr()
     assert out == f"{bundle}\n"
-    assert (
-        "int8.onnx does not hold the budget of 1 points; the best that was found is kept: as the recipe has it." in err
-    )
+    assert "int8.onnx does not hold the budget of 1 point; the best of 1 tried is kept: as the recipe has it." in err
     report = open_bundle(bundle).host_report()
     assert report is not None
     assert report.packing is not None

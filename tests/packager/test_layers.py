@@ -31,5 +31,5 @@ def test_a_pattern_that_names_nothing_is_told_with_the_nearest_name() -> None:
     with pytest.raises(StepError) as caught:
         layers.check(module, ["linear", "stak1"], "prune.keep")
     assert str(caught.value) == ("prune.keep: 'stak1' names no layer of the network\n  try: did you mean 'stack1'?")
-    with pytest.raises(StepError, match="a name of the network's, such as '0'"):
+    with pytest.raises(StepError, match="names of the network's, such as 0"):
         layers.check(nn.Sequential(nn.Linear(1, 1)), ["backbone"], "prune.keep")

@@ -232,10 +232,17 @@ def test_how_to_prune_is_an_answer_to_whether() -> None:
     assert resolve(Options(prune_method="2:4", prune=0)).prune is None
 
 
-@pytest.mark.parametrize("options", [Options(ranges="mse"), Options(keep_fp32=("a",)), Options(sensitivity=True)])
-def test_a_detail_of_a_quantization_that_there_is_not_is_refused(options: Options) -> None:
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (Options(ranges="mse"), "--ranges"),
+        (Options(keep_fp32=("a",)), "--keep-fp32"),
+        (Options(sensitivity=True, ranges="mse"), "--ranges, --sensitivity"),
+    ],
+)
+def test_a_detail_of_a_quantization_that_there_is_not_is_refused(options: Options, named: str) -> None:
     expected = (
-        "--ranges, --keep-fp32, --sensitivity: nothing is quantized that this could be for\n"
+        f"{named}: nothing is quantized that this could be for\n"
         "  try: --quantize static; variants of a recipe have their own [variants.quantize], in a file"
     )
     assert refusal(replace(options, quantize="none")) == expected

@@ -159,7 +159,13 @@ def test_layers_that_the_recipe_keeps_stay_in_fp32(
 
 @pytest.mark.parametrize(
     ("pattern", "hint"),
-    [("conv", "did you mean 'conv2'?"), ("backbone.*", "a name of the network's, such as 'conv1'")],
+    [
+        ("conv", "did you mean 'conv2'?"),
+        (
+            "backbone.*",
+            "names of the network's, such as conv1, norm1, relu1, pool1, conv2, ",
+        ),
+    ],
 )
 def test_a_pattern_that_names_no_layer_is_told(
     pattern: str, hint: str, trained: nn.Module, calibration: Calibration
@@ -167,7 +173,7 @@ def test_a_pattern_that_names_no_layer_is_told(
     with pytest.raises(StepError) as caught:
         fx.quantize(trained, order(TARGETS[0], calibration, recipe.Quantize(keep_fp32=(pattern,))))
 
-    assert str(caught.value) == f"keep_fp32: {pattern!r} names no layer of the network\n  try: {hint}"
+    assert str(caught.value).startswith(f"keep_fp32: {pattern!r} names no layer of the network\n  try: {hint}")
 
 
 def test_leaving_every_layer_in_fp32_is_refused(trained: nn.Module, calibration: Calibration) -> None:

@@ -132,13 +132,17 @@ def test_a_pattern_stands_for_a_layer_or_the_part_that_it_is_in(foreign: bytes) 
 
 
 @pytest.mark.parametrize(
-    ("pattern", "advice"), [("feature.0", "did you mean 'features.0'?"), ("xyz", "a name such as 'features.0'")]
+    ("pattern", "advice"),
+    [
+        ("feature.0", "did you mean 'features.0'?"),
+        ("xyz", "names such as features.0, second, "),
+    ],
 )
 def test_a_pattern_that_names_nothing_is_refused(pattern: str, advice: str, foreign: bytes) -> None:
     with pytest.raises(StepError) as caught:
         kept(layers(prepared(foreign)), ["fc", pattern])
 
-    assert str(caught.value) == f"keep_fp32: {pattern!r} names no layer of the network\n  try: {advice}"
+    assert str(caught.value).startswith(f"keep_fp32: {pattern!r} names no layer of the network\n  try: {advice}")
 
 
 def test_a_file_that_is_no_onnx_file_is_refused() -> None:

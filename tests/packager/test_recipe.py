@@ -347,7 +347,7 @@ def test_a_recipe_in_one_line_names_its_steps() -> None:
     assert recipe.described(whole) == expected
     names = tuple(Variant(name=name, artifacts=()) for name in ("half", "qat"))
     more = replace(whole, quantize=Quantize(qat=Qat()), variants=names, budget=Budget(max_drop=1.0))
-    assert recipe.described(more) == f"{expected} with QAT, variants half, qat, at most 1 points lost"
+    assert recipe.described(more) == f"{expected} with QAT, variants half, qat, at most 1 point lost"
 
 
 # Recipes by name

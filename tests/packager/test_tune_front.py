@@ -94,7 +94,7 @@ def test_the_page_has_the_front_the_choice_and_what_became_of_the_others() -> No
     ]
     points = front(found, "latency")
     shown = as_markdown(table.page("resnet8 for x86", wish, found, points, choice(points, 0.01)))
-    assert shown.startswith("### resnet8 for x86, tuned for latency at a drop of at most 1 points\n")
+    assert shown.startswith("### resnet8 for x86, tuned for latency at a drop of at most 1 point\n")
     head, _, first, second = ([cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines()[2:6])
     names = ["trial", "what was done", "points lost", "interval", "MACs", "size", "latency, minimised", "its interval"]
     assert head == names

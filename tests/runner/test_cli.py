@@ -138,17 +138,21 @@ def test_measuring_prints_the_table_and_writes_a_report_that_holds(measured: tup
     assert [path.name for path in folder.iterdir()] == ["net.report.json"]
 
 
-def test_what_was_measured_is_verified_and_compared_with_itself(
-    measured: tuple[Ended, Path], capsys: pytest.CaptureFixture[str]
+def test_what_was_measured_is_verified_and_compared_with_its_like(
+    measured: tuple[Ended, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = measured[1] / "net.report.json"
     ended = bench(capsys, "verify", path)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == f"{path}: every figure of 2 artifacts follows from its record, and the digest fits\n"
-    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "1min")
+    assert ended.out == (
+        f"{path}: the figures and reasons of 2 artifacts follow from the record, and the digest fits\n"
+        "  as reported, for no record proves them: signal to noise, distances and flips from the host, joules\n"
+    )
+    other = save(tmp_path / "other.json", report.seal(replace(report.load(path), created="2026-11-01T12:00:01Z")))
+    compared = bench(capsys, "compare", path, other, "--max-accuracy-drop", "6%", "--max-latency", "1min")
     assert (compared.code, compared.out) == (2, "")
     assert "'1min' is no time: write 5ms, 800us or 1.5s" in compared.err
-    compared = bench(capsys, "compare", path, path, "--max-accuracy-drop", "6%", "--max-latency", "60s")
+    compared = bench(capsys, "compare", path, other, "--max-accuracy-drop", "6%", "--max-latency", "60s")
     assert compared.code == 0
     assert "held       fp32.onnx  top-1 at most -6.00 points" in compared.out
     assert "held       fp32.onnx  latency at most 60.0 s" in compared.out
@@ -266,14 +270,26 @@ def test_comparing_ends_with_1_where_a_limit_is_missed(
 
 def test_the_margins_of_a_comparison_are_the_users(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save(here / "host.json", reports.host())
+    other = save(here / "other.json", report.seal(replace(reports.host(), created="2026-11-01T12:00:01Z")))
     words = {}
     for options in ([], ["--margin", "8%", "--accuracy-margin", "6%"]):
-        found = codec.read_json(Comparison, bench(capsys, "compare", path, path, "--json", *options).out)
+        found = codec.read_json(Comparison, bench(capsys, "compare", path, other, "--json", *options).out)
         int8 = found.artifacts[1]
         assert int8.answers is not None
         words[found.margins.latency, found.margins.accuracy] = (int8.word, int8.answers.word)
     assert words == {(0.02, 0.01): ("inconclusive", "undecided"), (0.08, 0.06): ("equivalent", "non-inferior")}
-    assert bench(capsys, "compare", path, path, "--margin", "2").code == 2
+    assert bench(capsys, "compare", path, other, "--margin", "2").code == 2
+
+
+def test_one_report_alone_is_not_judged(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(here / "host.json", reports.host())
+    copy = save(here / "copy.json", reports.host())
+    for second in (path, copy):
+        ended = bench(capsys, "compare", path, second, "--max-slowdown", "5%")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith(
+            f"error: {second}: is the same report as the first: nothing can differ, and so nothing is judged\n  try: "
+        )
 
 
 def test_a_comparison_is_one_json_document_or_markdown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -355,8 +371,42 @@ def test_figures_that_were_made_up_are_named_each(here: Path, capsys: pytest.Cap
     )
 
 
+def test_an_older_report_is_verified_without_its_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = bench(capsys, "verify", ROOT / "tests" / "golden" / "report-1.1.json")
+    assert ended.code == 0
+    assert "the figures of 2 artifacts follow from the record, and the digest fits\n" in ended.out
+    assert ended.out.endswith("joules; and with schema 1.1 the reasons and the fastest\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[]", "is no report: schema: expected a version such as '1.2', got None"),
+        ("{}", "is no report: schema: expected a version such as '1.2', got None"),
+        ('"hello"', "is no report: schema: expected a version such as '1.2', got None"),
+        ('{"schema": "1.2", "artifacts": []}', "is no report: "),
+        ("hello", "not JSON: "),
+        ("", "not JSON: "),
+    ],
+)
+def test_json_that_is_no_report_is_called_none(
+    text: str, problem: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "x.json").write_text(text)
+    for command in (["verify", "x.json"], ["compare", "x.json", "x.json"]):
+        ended = bench(capsys, *command)
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err.startswith(f"error: x.json: {problem}")
+        assert "is not a bundle" not in ended.err
+
+
+def test_a_bundle_is_one_whatever_its_name(bundle: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "net.json").write_bytes(bundle.read_bytes())
+    assert bench(capsys, "verify", "net.json").out.startswith("net.json: every hash fits: ")
+
+
 def test_a_report_altered_after_it_was_sealed_is_exit_3(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(here / "r.json", replace(reports.host(), fastest="fp32.onnx"))
+    save(here / "r.json", replace(reports.host(), fastest="int8.onnx"))
     ended = bench(capsys, "verify", "r.json")
     assert ended.code == 3
     assert "its digest does not fit its content" in ended.err

@@ -40,6 +40,24 @@ def test_off_a_terminal_only_lines_that_stay_are_shown() -> None:
     assert stream.getvalue() == "epoch 1: loss 0.5\n"
 
 
+def test_off_a_terminal_long_work_says_now_and_then_how_far_it_is() -> None:
+    stream, now_s = io.StringIO(), 0.0
+    progress = Terminal(stream, clock=lambda: now_s)
+    with progress.task("timing", 50) as advance:
+        for _ in range(9):
+            now_s += 10
+            advance()
+        progress.say("a word in between")
+        now_s += 29
+        advance()
+    assert stream.getvalue().splitlines() == [
+        "timing: 3 of 50, 7:50 left",
+        "timing: 6 of 50, 7:20 left",
+        "timing: 9 of 50, 6:50 left",
+        "a word in between",
+    ]
+
+
 def test_a_dumb_terminal_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     screen = Screen()

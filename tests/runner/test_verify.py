@@ -8,11 +8,14 @@ import pytest
 
 from runner import report, verify
 from runner.interval import Interval
+from runner.measure import conditions, latency
 from runner.process import Process, Usage
-from runner.report import Accuracy, ArtifactReport, Latency, Report
+from runner.reason import Reason
+from runner.report import Accuracy, ArtifactReport, Latency, Report, Scenario
 from tests import reports
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+TIMED = ("fp32.onnx", "int8.onnx")
 
 
 def changed(change: Callable[[ArtifactReport], ArtifactReport]) -> Report:
@@ -98,7 +101,7 @@ def test_a_figure_that_was_made_up_in_an_old_report_is_named() -> None:
         ),
         (
             in_latency(lambda it: replace(it, p95_ns=None)),
-            "int8.onnx: latency.p95_ns: reported none, the record gives 62646",
+            "int8.onnx: latency.p95_ns: reported none, the record gives 62700",
         ),
         (
             in_latency(lambda it: replace(it, throughput_per_s=2e4)),
@@ -125,9 +128,142 @@ def test_a_disturbance_that_nobody_tells_is_named() -> None:
     whole = reports.host()
     found = verify.contradictions(reports.with_artifact(whole, faulty(whole.artifacts[1])))
     assert found == (
-        "int8.onnx: latency: the record gives the reason 'major-faults', and none is reported: 3 pages came from the "
-        f"disk in a timed window, in 1 of {len(whole.artifacts[1].latency.processes)} processes",  # type: ignore[union-attr]  # it has one
+        "int8.onnx: latency: the record gives the reason 'major-faults' (invalid), and it is not reported: 3 pages "
+        "came from the disk in a timed window, in 1 of 5 processes",
     )
+
+
+def of_two_processes(artifact: ArtifactReport) -> ArtifactReport:
+    """Return an artifact whose other processes were taken out of the record, and its summary made anew."""
+    assert artifact.latency is not None
+    timings = replace(latency.timings(artifact.latency), processes=artifact.latency.processes[:2])
+    return replace(artifact, latency=reports.summary(timings))
+
+
+FEW = "the record gives the reason 'few-processes' (invalid), and it is {}: 2 worker processes finished, and a median "
+
+
+def test_too_few_processes_that_nobody_tells_are_named() -> None:
+    silent = changed(of_two_processes)
+    assert silent.status == "valid"
+    (problem,) = verify.contradictions(silent)
+    assert problem == f"int8.onnx: latency: {FEW.format('not reported')}needs 5"
+    mild = Reason(code="few-processes", level="caveat", detail="2 processes")
+    (problem,) = verify.contradictions(changed(lambda it: replace(of_two_processes(it), reasons=(mild,))))
+    assert problem == f"int8.onnx: latency: {FEW.format('reported as caveat')}needs 5"
+    told = replace(mild, level="invalid")
+    assert verify.contradictions(changed(lambda it: replace(of_two_processes(it), reasons=(told,)))) == ()
+
+
+def test_the_reasons_of_another_scenario_are_its_own() -> None:
+    told = Reason(code="few-processes", level="invalid", detail="2 processes")
+    scenario = of_two_processes(int8()).latency
+    assert scenario is not None
+    settings = replace(reports.host().settings, more=(scenario.scenario,))
+    elsewhere = changed(lambda it: replace(it, scenarios=(scenario,), reasons=(told,)))
+    (problem,) = verify.contradictions(replace(elsewhere, settings=settings))
+    assert problem == f"int8.onnx: scenarios[0]: {FEW.format('not reported')}needs 5"
+    there = changed(lambda it: replace(it, scenarios=(replace(scenario, reasons=(told,)),)))
+    assert verify.contradictions(replace(there, settings=settings)) == ()
+
+
+def test_a_latency_of_another_scenario_than_was_asked_for_is_named() -> None:
+    whole, scenario = reports.host(), Scenario(threads=4, batch=1)
+    assert verify.contradictions(replace(whole, settings=replace(whole.settings, threads=4))) == tuple(
+        f"{name}: latency: of 2 threads, batch 1, the settings say 4 threads, batch 1" for name in TIMED
+    )
+    other = replace(reports.timed([60_000] * 5), threads=scenario.threads)
+    assert verify.contradictions(changed(lambda it: replace(it, scenarios=(other,)))) == (
+        "int8.onnx: scenarios[0]: of 4 threads, batch 1, which the settings have not",
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "throttled", "problem"),
+    [
+        ({"emulated": "qemu"}, None, "'emulated' (invalid), and it is not reported: this machine is emulated (qemu): "),
+        ({"virtual": "kvm"}, None, "'virtual' (caveat), and it is not reported: this is a kvm: "),
+        ({"virtual": "container (lxc)"}, None, "'container' (note), and it is not reported: this is a container (lxc)"),
+        ({"governor": "powersave"}, None, "'governor' (caveat), and it is not reported: the CPU frequency governor "),
+        ({}, True, "'throttled' (invalid), and it is not reported: the board says before the measurement that heat "),
+    ],
+)
+def test_what_the_facts_and_the_state_say_of_the_machine_has_to_be_reported(
+    facts: dict[str, str], throttled: bool | None, problem: str
+) -> None:
+    whole = reports.host()
+    device = replace(whole.device, **facts)  # type: ignore[arg-type]  # each of them is a string or None
+    silent = replace(whole, device=device, before=replace(whole.before, throttled=throttled))
+    (found,) = verify.contradictions(silent)
+    assert found.startswith(f"reasons: the record gives the reason {problem}")
+    said = (*conditions.fact_reasons(device), *conditions.state_reasons(silent.before, silent.after))
+    void = any(reason.level == "invalid" for reason in said)
+    assert verify.contradictions(replace(silent, reasons=said, fastest=None if void else whole.fastest)) == ()
+
+
+@pytest.mark.parametrize("named", [None, "int8.onnx"])
+def test_a_fastest_artifact_that_is_not_is_named(named: str | None) -> None:
+    # int8.onnx is faster, and 2.5 points below fp32: its answers do not hold.
+    problem = f"fastest: reported {named or 'none'}, the record gives fp32.onnx"
+    assert verify.contradictions(replace(reports.host(), fastest=named)) == (problem,)
+
+
+def test_a_run_that_is_void_as_a_whole_has_no_fastest() -> None:
+    whole = replace(reports.host(), before=replace(reports.state(), throttled=True))
+    void = replace(whole, reasons=conditions.state_reasons(whole.before, whole.after))
+    assert verify.contradictions(void) == ("fastest: reported fp32.onnx, the record gives none",)
+
+
+def test_a_report_of_the_newest_schema_cannot_pass_for_an_older_by_leaving_its_threads_out() -> None:
+    bare = changed(in_latency(lambda it: replace(it, threads=None, steadiness=None)))
+    assert verify.contradictions(bare) == (
+        "int8.onnx: latency.steadiness.not_steady: reported none, the record gives 0",
+        "int8.onnx: latency.steadiness.lag1: reported none, the record gives -0.9851485149",
+        "int8.onnx: latency.steadiness.effective_n: reported none, the record gives 101",
+        "int8.onnx: latency: of 1 thread, batch 1, the settings say 2 threads, batch 1",
+    )
+
+
+def apart(**figures: object) -> Callable[[ArtifactReport], ArtifactReport]:
+    """Return a change to answers that are not the host's own, of which sample 1 is a flip."""
+
+    def change(artifact: ArtifactReport) -> ArtifactReport:
+        accuracy = replace(
+            reports.accuracy((1,)), identical_to_host=False, max_abs_difference=0.5, flips=(reports.flip(),)
+        )
+        return replace(artifact, accuracy=replace(accuracy, **figures))  # type: ignore[arg-type]
+
+    return change
+
+
+def test_distances_that_the_answers_have_room_for_are_not_complained_of() -> None:
+    # Margins of 0.25 and 0.5 need logits that moved by 0.375.
+    for figures in ({}, {"max_abs_difference": 0.375}, {"kl_nats": 1.0, "least_cosine": -1.0}, {"snr_db": 999.0}):
+        assert verify.contradictions(changed(apart(**figures))) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            apart(max_abs_difference=0.374),
+            ".max_abs_difference: reported 0.374, the margins of the flips give 0.375 or more",
+        ),
+        (apart(kl_nats=1.01), ".kl_nats: reported 1.01, logits that differ by 0.5 give 0 to 1"),
+        (apart(kl_nats=-0.5), ".kl_nats: reported -0.5, logits that differ by 0.5 give 0 to 1"),
+        (apart(least_cosine=1.5), ".least_cosine: reported 1.5, which is none"),
+        (
+            apart(snr_db=None),
+            ".snr_db: reported none, as of equal logits, beside answers that differ from the fp32 model's",
+        ),
+        (apart(flips=(reports.flip(), reports.flip())), ".flips: one sample is listed twice"),
+        (in_accuracy(least_cosine=0.5), ".identical_to_host: reported true, beside flips or a difference"),
+    ],
+)
+def test_distances_that_contradict_the_answers_are_named(
+    change: Callable[[ArtifactReport], ArtifactReport], problem: str
+) -> None:
+    assert verify.contradictions(changed(change)) == (f"int8.onnx: accuracy{problem}",)
 
 
 def test_a_flip_that_does_not_fit_its_label_is_named() -> None:

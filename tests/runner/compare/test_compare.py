@@ -118,3 +118,49 @@ def test_what_was_not_alike_is_noted() -> None:
             "fp32.onnx: onnx 1.31.1, CPUExecutionProvider on the host, onnx 1.20.0, CPUExecutionProvider on the device",
         ),
     ]
+
+
+def test_what_was_set_otherwise_on_one_device_is_named_with_both_values() -> None:
+    other = replace(
+        reports.device(virtual="container (docker)"),
+        governor="powersave",
+        cpu_quota=2.5,
+        affinity=(2, 3),
+        system="Linux 6.6",
+        python="3.12.1",
+        environment={"OMP_NUM_THREADS": "1"},
+    )
+    device = report.seal(replace(reports.host(), device=other))
+    assert [(it.code, it.level, it.detail) for it in compare(reports.host(), device, NO_LIMITS).notes] == [
+        ("conditions", "note", detail)
+        for detail in (
+            "governor: performance on the host, powersave on the device",
+            "CPU quota: none on the host, 2.5 CPUs on the device",
+            "affinity: CPU 0, 1 on the host, CPU 2, 3 on the device",
+            "virtual: no on the host, container (docker) on the device",
+            "system: Linux 6.1 on the host, Linux 6.6 on the device",
+            "Python: 3.11.7 on the host, 3.12.1 on the device",
+            "OMP_NUM_THREADS: not set on the host, 1 on the device",
+        )
+    ]
+    elsewhere = report.seal(replace(device, device=replace(other, cpu="Another CPU")))
+    assert compare(reports.host(), elsewhere, NO_LIMITS).notes == ()
+
+
+def test_logits_that_are_not_compared_are_told() -> None:
+    host = report.seal(replace(reports.host(), inputs_sha256="1" * 64))
+    other = replace(host.artifacts[1], sha256="9" * 64)
+    device = report.seal(replace(reports.with_artifact(host, other), bundle_id="cd" * 32))
+    found = compare(host, device, NO_LIMITS)
+    assert [it.detail for it in found.notes if it.code == "no-distance"] == [
+        "int8.onnx: two different files, whose logits are not compared beyond the flips"
+    ]
+    sides = []
+    for whole in (host, reports.board()):
+        part = whole.artifacts[0]
+        assert part.accuracy is not None
+        apart = replace(part.accuracy, identical_to_host=False, max_abs_difference=0.5)
+        sides.append(reports.with_artifact(whole, replace(part, accuracy=apart)))
+    assert [it.detail for it in compare(sides[0], sides[1], NO_LIMITS).notes] == [
+        "fp32.onnx: no distance between the logits, for neither side has those of the host that packed it"
+    ]

@@ -24,6 +24,11 @@ def test_a_floor_that_was_measured_counts_and_the_larger_of_two() -> None:
     assert not compare(quiet, reports.host(), NO_LIMITS).device.floor_measured
 
 
+def on(facts: DeviceFacts) -> Report:
+    """Return the host's report of another machine."""
+    return report.seal(replace(reports.host(), device=facts))
+
+
 @pytest.mark.parametrize(
     ("facts", "margin"),
     [
@@ -31,10 +36,14 @@ def test_a_floor_that_was_measured_counts_and_the_larger_of_two() -> None:
         (replace(reports.device(), governor="schedutil"), 0.05),
         (replace(reports.device(), governor=None), 0.05),
         (reports.device(virtual="kvm"), 0.10),
+        (reports.device(virtual="container (docker)"), 0.03),
+        (replace(reports.device(virtual="container (docker)"), governor=None), 0.05),
+        (reports.device(virtual="virtual machine (QEMU) with a container (docker)"), 0.10),
     ],
 )
 def test_the_margin_grows_with_what_is_not_under_control(facts: DeviceFacts, margin: float) -> None:
-    assert compare(reports.host(), device_with((60, 61, 62, 59, 58), facts=facts), NO_LIMITS).margin == margin
+    found = compare(on(facts), device_with((60, 61, 62, 59, 58), facts=facts), NO_LIMITS)
+    assert (found.pair, found.margin) == ("same-device", margin)
 
 
 def test_the_time_of_an_emulated_machine_is_withheld_and_its_answers_are_not() -> None:
@@ -93,6 +102,67 @@ def test_latencies_of_different_batches_are_not_compared() -> None:
     found = compare(reports.host(), reports.with_artifact(device, batched), NO_LIMITS).artifacts[1]
     assert found.delta("latency").ratio is None
     assert [it.detail for it in found.withheld] == ["no latency ratio: batches of 1 on the host, of 8 on the device"]
+
+
+def called(threads: int, streams: int, whole: Report | None = None) -> Report:
+    """Return a report of which each latency was taken with so many threads and streams, by default the host's."""
+    found = whole or reports.host()
+    parts = tuple(
+        replace(part, latency=replace(part.latency, threads=threads, streams=streams)) if part.latency else part
+        for part in found.artifacts
+    )
+    settings = replace(found.settings, threads=threads, streams=streams)
+    return report.seal(replace(found, settings=settings, artifacts=parts))
+
+
+@pytest.mark.parametrize(
+    ("threads", "streams", "told"),
+    [
+        (2, 4, ["no latency ratio: 1 stream on the host, 4 on the device; try: measure both with the same --streams"]),
+        (1, 1, ["no latency ratio: 2 threads on the host, 1 on the device; try: measure both with the same --threads"]),
+    ],
+)
+def test_latencies_of_other_streams_or_threads_on_one_device_are_not_compared(
+    threads: int, streams: int, told: list[str]
+) -> None:
+    found = compare(reports.host(), called(threads, streams), Limits(max_slowdown=0.5))
+    for artifact in found.artifacts:
+        assert (artifact.word, artifact.latency, artifact.delta("latency").ratio) == (None, None, None)
+        assert [it.line for it in artifact.withheld] == told
+        assert artifact.answers is not None
+    assert {it.judgement for it in found.verdicts} == {"undecided"}
+
+
+def test_the_threads_of_a_report_of_schema_1_1_are_those_of_its_run() -> None:
+    old = called(2, 1)
+    parts = tuple(replace(p, latency=replace(p.latency, threads=None)) if p.latency else p for p in old.artifacts)
+    old = report.seal(replace(old, artifacts=parts, schema="1.1"))
+    assert [it.withheld for it in compare(reports.host(), old, NO_LIMITS).artifacts] == [(), ()]
+    assert [it.code for it in compare(called(4, 1), old, NO_LIMITS).artifacts[0].withheld] == ["threads"]
+
+
+def test_devices_of_other_cores_are_compared_with_other_threads_but_not_with_other_streams() -> None:
+    found = compare(reports.host(), called(4, 1, reports.board()), NO_LIMITS)
+    assert [it.delta("latency").ratio is None for it in found.artifacts] == [False, False]
+    assert [it.detail for it in found.notes] == ["threads: 2 on the host, 4 on the device"]
+    apart = compare(reports.host(), called(4, 2, reports.board()), NO_LIMITS)
+    assert [it.code for it in apart.artifacts[0].withheld] == ["streams"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "pair"),
+    [
+        (None, "virtual machine (QEMU)", "cross-device"),
+        (None, "container (docker)", "same-device"),
+        ("virtual machine (QEMU)", "virtual machine (QEMU) with a container (docker)", "same-device"),
+        ("virtual machine (QEMU)", "virtual machine (VMware)", "cross-device"),
+    ],
+)
+def test_a_virtual_machine_is_another_device_than_its_cpu_and_a_container_is_not(
+    ours: str | None, theirs: str | None, pair: str
+) -> None:
+    found = compare(on(reports.device(virtual=ours)), on(reports.device(virtual=theirs)), NO_LIMITS)
+    assert found.pair == pair
 
 
 def of_another_bundle(whole: Report, inputs: str | None) -> Report:

@@ -54,6 +54,16 @@ def test_a_budget_is_judged_by_the_interval_of_the_device_alone(limit_us: float,
     assert (found.interval.low, found.interval.high) == (118_000.0, 122_000.0)
 
 
+def test_a_budget_is_judged_by_the_record_and_not_by_what_the_report_says_of_it() -> None:
+    whole = reports.board()
+    part = whole.artifacts[1]
+    assert part.latency is not None
+    told = replace(part.latency, median_ns=1.0, interval=replace(part.latency.interval, low=1.0, high=1.0))
+    found = verdict(reports.with_artifact(whole, replace(part, latency=told)), Limits(max_latency_ns=117_900))
+    assert (found.judgement, found.observed) == ("violated", 120_000.0)
+    assert found.interval == part.latency.interval
+
+
 def test_a_budget_needs_no_host_but_a_device_that_was_measured() -> None:
     host = reports.host()
     bare = report.seal(replace(host, artifacts=host.artifacts[2:], reasons=(EMULATED,)))

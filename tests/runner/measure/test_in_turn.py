@@ -139,7 +139,7 @@ def test_a_process_that_died_takes_its_rounds_other_one_with_it(pair: tuple[Bund
     assert found.latency.ratio == pytest.approx(1.05, rel=1e-3)
     (withheld,) = found.withheld
     assert withheld.detail == "no interval of the latency ratio: 7 rounds in which both ran cannot give one of 99 %"
-    assert withheld.advice == "measure 1 more on each side"
+    assert withheld.advice == "measure both again with --effort quick"
 
 
 def test_interrupted_both_reports_keep_what_they_have(pair: tuple[Bundle, Bundle]) -> None:

@@ -349,6 +349,7 @@ def test_a_target_of_another_machine_is_noted_and_its_int8_must_not_saturate(tmp
     [
         ({"emulated": "a sign"}, ("emulated", "invalid")),
         ({"virtual": "virtual machine (KVM)"}, ("virtual", "caveat")),
+        ({"virtual": "container (docker)"}, ("container", "note")),
         ({"governor": "powersave"}, ("governor", "caveat")),
     ],
 )
@@ -378,6 +379,7 @@ def test_a_board_that_is_throttled_before_or_after_voids_the_run(
     workers = FakeWorkers({"fp32.onnx": Script(logits=_logits())})
     report = run(_bundle(tmp_path, FP32), SETTINGS, bench=replace(_bench(workers), state=state))
     assert [reason.code for reason in report.reasons if reason.level == "invalid"] == codes
+    assert report.fastest == (None if codes else "fp32.onnx")
 
 
 def test_a_bundle_without_the_hosts_logits_of_an_artifact_is_refused(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_every_scenario_follows_from_its_record_and_a_figure_that_was_made_up_is
     assert verify.contradictions(replace(report, artifacts=(altered, *report.artifacts[1:]))) == (
         "fp32.onnx: scenarios[1].median_ns: reported 1, the record gives 200000",
         "fp32.onnx: scenarios[1].throughput_per_s: reported 5000, the record gives 35000",
+        "fp32.onnx: scenarios[1]: of 2 threads, batch 1, 7 streams, which the settings have not",
     )
 
 

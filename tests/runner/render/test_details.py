@@ -42,7 +42,7 @@ def timed(artifact: ArtifactReport, found: Latency | None) -> ArtifactReport:
     return replace(artifact, latency=found)
 
 
-def of(scenario: Scenario, median_ns: int, samples: int = 99) -> Latency:
+def of(scenario: Scenario, median_ns: int, samples: int = 101) -> Latency:
     """Return what five processes measured in a scenario."""
     found = latency.latency(
         Timings(
@@ -58,7 +58,7 @@ def of(scenario: Scenario, median_ns: int, samples: int = 99) -> Latency:
 def test_a_p99_stands_beside_the_p95_where_the_samples_support_it() -> None:
     many = timed(INT8, of(Scenario(threads=2), 60_000, samples=301))
     assert (column(many, "p95"), column(many, "p99")) == ("68.1 µs", "68.8 µs")
-    assert (column(INT8, "p95"), column(INT8, "p99")) == ("62.6 µs", None)
+    assert (column(INT8, "p95"), column(INT8, "p99")) == ("62.7 µs", None)
     assert "p99 needs 299 samples in each process." in " ".join(shown(many, FP32).split())
     assert "p99 needs" not in shown(many)
 
@@ -80,7 +80,7 @@ def test_what_ended_the_processes_and_how_steady_they_were_is_told() -> None:
     assert column(part, "drifted") == "2 of 5"
     assert column(part, "lag-1") == "+0.25"
     assert column(part, "effective n") == "59"
-    assert "what the 99 samples of a process are worth" in " ".join(shown(part).split())
+    assert "what the 101 samples of a process are worth" in " ".join(shown(part).split())
 
 
 def test_a_lag_that_rounds_to_nothing_has_no_sign() -> None:
@@ -103,6 +103,27 @@ def test_the_peak_of_each_phase_is_shown_where_it_is_known() -> None:
     assert column(part, "memory: import") == "42.0"
     assert column(part, "run") == "48.0"
     assert column(part, "peak memory") == "48.0 MiB"
+
+
+def test_top_1_has_its_count_and_its_exact_interval() -> None:
+    # scipy.stats.binomtest(39, 40).proportion_ci(method="exact"): 0.86841 to 0.99937.
+    assert (column(INT8, "right"), column(INT8, "top-1, interval")) == ("39 of 40", "86.84–99.94 %")  # noqa: RUF001 - a range
+    assert "top-1's interval: 95 %, exact (Clopper-Pearson)." in shown(INT8)
+    assert "top-1, interval" not in shown(replace(INT8, accuracy=None))
+
+
+def test_times_before_the_first_call_stand_side_by_side_with_how_many_processes_they_are_of() -> None:
+    assert INT8.latency is not None
+    imports = (10, 20, 31, 40, 90)
+    slower = tuple(
+        replace(process, import_ns=each * 1_000_000)
+        for process, each in zip(INT8.latency.processes, imports, strict=True)
+    )
+    part = timed(INT8, replace(INT8.latency, processes=slower))
+    assert (column(part, "import"), column(part, "load"), column(part, "first")) == ("31.0 ms", "5.00 ms", "180 µs")
+    assert "import, load, first inference: medians of 5 processes." in shown(part)
+    fewer = timed(FP32, replace(INT8.latency, processes=INT8.latency.processes[:3]))
+    assert "import, load, first inference: medians of 3 to 5 processes." in shown(part, fewer)
 
 
 def test_calls_that_were_timed_together_and_an_accelerators_own_time_are_shown_where_there_are_any() -> None:

@@ -30,7 +30,7 @@ ranges by mse: no layer is left             —            —               —
 QAT, 2 epochs                         91.50 %        +0.50  -0.20 to +1.20    1,000     holds
 QAT, 2 epochs, on the evaluation set  91.00 %        +0.75  +0.10 to +1.40    2,000     holds
 
-int8.onnx holds the budget of 1 points by: QAT, 2 epochs.
+int8.onnx holds the budget of 1 point by: QAT, 2 epochs.
 
 Left out
   int8.torchscript: it cannot be traced; try: int8.onnx
@@ -149,7 +149,7 @@ def test_of_many_layers_the_worst_are_shown() -> None:
 
 def test_a_budget_that_is_missed_is_told_with_what_is_kept() -> None:
     shown = page(Packing(epochs=(), steps=(), budgets=(reports.budget(holds=False),)))
-    assert "int8.onnx does not hold the budget of 1 points; the best that was found is kept: QAT, 2 epochs.\n" in shown
+    assert "int8.onnx does not hold the budget of 1 point; the best of 3 tried is kept: QAT, 2 epochs.\n" in shown
 
 
 def test_a_budget_that_holds_by_the_validation_split_alone_is_missed() -> None:

@@ -11,7 +11,7 @@ from runner.reason import Reason
 from runner.render import device_page, report_page, units
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Listing, Table, as_markdown, as_text
-from runner.report import Accuracy
+from runner.report import Accuracy, ArtifactReport
 from tests import reports
 
 REPORT = """\
@@ -28,26 +28,32 @@ int8.torchscript [1]   90.0 KiB  0.45x         —          —         —     
 ratio: to fp32.onnx. agreement: with the fp32 model on the host, over 40 samples. latency: median of 5 process medians
 and its 93.8 % interval.
 
-artifact        p95  throughput     load   first
-────────────────────────────────────────────────
-fp32.onnx  157.7 µs     6,623/s  5.00 ms  453 µs
-int8.onnx   62.6 µs    16,667/s  5.00 ms  180 µs
+artifact        p95  throughput   import     load   first
+─────────────────────────────────────────────────────────
+fp32.onnx  157.8 µs     6,623/s  90.0 ms  5.00 ms  453 µs
+int8.onnx   62.7 µs    16,667/s  90.0 ms  5.00 ms  180 µs
 
-artifact     loss      SNR  as on host  peak memory
-───────────────────────────────────────────────────
-fp32.onnx  0.1250        —   identical     48.0 MiB
-int8.onnx  0.1844  31.5 dB   identical     48.0 MiB
+artifact      right  top-1, interval    loss      SNR  as on host
+─────────────────────────────────────────────────────────────────
+fp32.onnx  40 of 40   91.19–100.00 %  0.1250        —   identical
+int8.onnx  39 of 40    86.84–99.94 %  0.1844  31.5 dB   identical
+
+artifact   peak memory
+──────────────────────
+fp32.onnx     48.0 MiB
+int8.onnx     48.0 MiB
 
 artifact   runtime                  processes  drifted  lag-1  effective n
 ──────────────────────────────────────────────────────────────────────────
-fp32.onnx  onnxruntime 1.31.1, CPU  5, budget   0 of 5  -0.98           99
-int8.onnx  onnxruntime 1.31.1, CPU  5, budget   0 of 5  -0.98           99
+fp32.onnx  onnxruntime 1.31.1, CPU  5, budget   0 of 5  -0.99          101
+int8.onnx  onnxruntime 1.31.1, CPU  5, budget   0 of 5  -0.99          101
 
-processes: how many, and what ended them. drifted: those whose latency moved while it was timed; lag-1: how like its
-predecessor a sample is; effective n: what the 99 samples of a process are worth if they were independent. p99 needs 299
-samples in each process.
+import, load, first inference: medians of 5 processes. top-1's interval: 95 %, exact (Clopper-Pearson). processes: how
+many, and what ended them. drifted: those whose latency moved while it was timed; lag-1: how like its predecessor a
+sample is; effective n: what the 101 samples of a process are worth if they were independent. p99 needs 299 samples in
+each process.
 
-Fastest with answers that hold: int8.onnx, 0.40x the latency of fp32.onnx
+Fastest with answers that hold: fp32.onnx
 
 Notes
   [1] torch is not installed; try: pip install 'edgepack[torch]'
@@ -131,8 +137,8 @@ def test_markdown_has_the_same_cells_and_the_fastest_in_bold() -> None:
     assert lines[0] == "### net for x86"
     assert lines[4].split(" | ")[:3] == ["| artifact            ", "     size", "ratio"]
     assert lines[5].startswith("| :------------------- | --------: | ----: | -------: |")
-    assert lines[6].startswith("| fp32.onnx            | 200.0 KiB | 1.00x | 100.00 % |")
-    assert lines[7].startswith("| **int8.onnx**        |  60.0 KiB | 0.30x |  97.50 % |")
+    assert lines[6].startswith("| **fp32.onnx**        | 200.0 KiB | 1.00x | 100.00 % |")
+    assert lines[7].startswith("| int8.onnx            |  60.0 KiB | 0.30x |  97.50 % |")
     assert len({len(line) for line in lines[4:9]}) == 1
     assert "- [1] torch is not installed; try: pip install 'edgepack[torch]'" in lines
 
@@ -179,7 +185,7 @@ def test_a_reason_that_two_artifacts_share_is_told_once() -> None:
 
 def test_without_an_fp32_artifact_there_are_no_ratios() -> None:
     whole = reports.host()
-    shown = text(replace(whole, artifacts=whole.artifacts[1:2]))
+    shown = text(replace(whole, artifacts=whole.artifacts[1:2], fastest="int8.onnx"))
     assert "ratio" not in shown
     assert "Fastest with answers that hold: int8.onnx\n" in shown
 
@@ -223,7 +229,7 @@ def test_a_host_report_says_how_long_its_steps_took() -> None:
 def test_titles_and_the_fastest_row_are_emphasised() -> None:
     shown = as_text(report_page(reports.host()), lambda line: f"<{line}>")
     emphasised = [line for line in shown.splitlines() if line.startswith("<")]
-    assert [line.split()[0] for line in emphasised] == ["<net", "<int8.onnx"]
+    assert [line.split()[0] for line in emphasised] == ["<net", "<fp32.onnx"]
 
 
 def test_flips_are_listed_with_their_margins() -> None:
@@ -251,7 +257,7 @@ def test_devices_of_one_kind_get_a_verdict_in_the_table() -> None:
     rows = [line.split("x  ")[-1].split("  ") for line in shown.splitlines() if "x  " in line]
     assert [[cell.strip() for cell in row if cell] for row in rows] == [
         ["equivalent", "+8.73 %", "—"],
-        ["inconclusive", "+14.64 %", "12 more processes"],
+        ["inconclusive", "+14.64 %", "--effort rigorous"],
     ]
     assert "a change of latency counts where its whole interval is beyond 5 %, the margin." in " ".join(shown.split())
 
@@ -338,3 +344,30 @@ def test_sizes_ratios_and_shares_are_shown_in_their_units() -> None:
     assert (units.percent(0.9135), units.percent(None)) == ("91.35 %", "—")
     assert (units.points(-0.0112), units.points(0.00001), units.points(0.01)) == ("-1.12", "0.00", "+1.00")
     assert (units.rate(6622.5), units.rate(12.34), units.rate(1.234)) == ("6,622/s", "12.3/s", "1.23/s")
+
+
+def alike(name: str, medians_us: tuple[int, ...], size: int) -> ArtifactReport:
+    """Return an artifact that answers as fp32.onnx does, and takes so long."""
+    return reports.artifact(name, size=size * reports.KIB, medians_us=medians_us)
+
+
+def test_what_is_not_told_apart_from_the_fastest_is_named_beside_it() -> None:
+    parts = (
+        alike("fp32.onnx", (150, 152, 151, 149, 153), 200),
+        alike("int8.onnx", (60, 61, 62, 59, 58), 60),
+        alike("pruned-int8.onnx", (62, 63, 64, 65, 66), 50),
+        alike("fp16.onnx", (63, 64, 65, 66, 67), 100),
+    )
+    whole = replace(reports.host(), artifacts=parts, fastest="int8.onnx")
+    assert (
+        "Fastest with answers that hold: int8.onnx, 0.40x the latency of fp32.onnx; not told apart from it, for the "
+        "intervals overlap: pruned-int8.onnx Valid."
+    ) in " ".join(text(whole).split())
+    apart = replace(whole, artifacts=(*parts[:2], parts[3]))
+    assert "Fastest with answers that hold: int8.onnx, 0.40x the latency of fp32.onnx\n" in text(apart)
+
+
+def test_of_a_run_that_is_void_no_artifact_is_called_the_fastest() -> None:
+    throttled = Reason(code="throttled", level="invalid", detail="heat slows it down")
+    shown = text(replace(reports.host(), reasons=(throttled,), fastest=None))
+    assert "Fastest: none. No time of this run is valid.\n" in shown

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from runner.measure.latency import PLANS, Timings, changed_answers, latency, peak_bytes, reasons
-from runner.process import Process
+from runner.process import Process, Usage
 from runner.report import Scenario
 from tests.fakes import fake_process
 
@@ -24,6 +24,38 @@ def test_the_median_is_that_of_the_processes_medians() -> None:
     assert found.throughput_per_s == 2 * 1e9 / 1_010_000
     assert (found.load_ns, found.first_ns) == (3_000_000, 5 * 1_010_000)
     assert [process.samples_ns[0] for process in found.processes] == list(MEDIANS)
+
+
+def in_window(median_ns: int, samples: int, seconds: float, calls: int = 1) -> Process:
+    """Return a process whose samples were taken in so long a window."""
+    usage = Usage(
+        began_ns=10**9,
+        ended_ns=10**9 + round(seconds * 1e9),
+        major_faults=0,
+        involuntary_switches=0,
+        cpu_ns=10**9,
+        swap_bytes=0,
+    )
+    return replace(fake_process(median_ns, samples), usage=usage, calls_per_sample=calls)
+
+
+def test_throughput_is_what_was_done_in_the_window_and_not_what_single_calls_promise() -> None:
+    # Four streams share a CPU: most calls meet no other, 194 us each, and 2,401 in all fit into a second.
+    scenario = Scenario(threads=1, batch=2, streams=4)
+    processes = (in_window(194_000, 2401, 1.0), in_window(194_000, 2401, 0.5, calls=3), in_window(194_000, 2401, 2.0))
+    found = latency(Timings(scenario=scenario, processes=processes, stopped="budget"))
+    assert found is not None
+    assert found.throughput_per_s == 2 * 2401.0
+    (alone,) = (latency(Timings(scenario=scenario, processes=processes[1:2])),)
+    assert alone is not None
+    assert alone.throughput_per_s == 2 * 3 * 2401 / 0.5
+
+
+def test_where_one_window_is_not_known_throughput_is_told_by_the_median() -> None:
+    for unknown in (fake_process(200_000), in_window(200_000, 101, 0.0)):
+        found = latency(timings(in_window(200_000, 101, 1.0), unknown, batch=8))
+        assert found is not None
+        assert found.throughput_per_s == 8 * 1e9 / 200_000
 
 
 def test_one_process_with_too_few_samples_takes_the_95th_percentile_away() -> None:

@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from runner.measure.workers import Result
 from runner.process import Process
 from runner.runtimes import Options
 from runner.worker import timing
-from runner.worker.loop import Inputs, Logits
+from runner.worker.loop import Inputs, Logits, Took, in_time_order
 from runner.worker.order import ArrayLocation, Job, Order, Timing
 from runner.worker.samples import prepared, rotation
 from runner.worker.timing import DEVICE_CALLS, LEAST_SAMPLES, LEAST_WARMUPS, time_calls
@@ -143,6 +143,22 @@ def test_the_usage_is_that_of_the_timed_window(runtime: FakeRuntime, job: Job) -
     assert 0 < usage.cpu_ns < 10**10
     assert usage.major_faults >= 0
     assert usage.involuntary_switches >= 0
+
+
+def test_the_timed_window_holds_the_calls_and_nothing_else(
+    runtime: FakeRuntime, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_order(streams: Sequence[Took]) -> Sequence[int]:
+        runtime.clock.pass_by(10**9)  # work on what was measured, which has no end with many samples
+        return in_time_order(streams)
+
+    monkeypatch.setattr(time, "monotonic_ns", runtime.clock)
+    monkeypatch.setattr(timing, "in_time_order", in_order)
+    process, _ = timed(job, Timing(warmup_s=0, timed_s=0.25, seed=0))
+    assert process.usage is not None
+    assert len(process.samples_ns) == 250
+    window_ns = process.usage.ended_ns - process.usage.began_ns
+    assert 0 < window_ns - sum(process.samples_ns) <= (len(process.samples_ns) + 4) * READING_NS
 
 
 def test_a_coarse_clock_has_several_calls_timed_together(runtime: FakeRuntime, job: Job) -> None:

@@ -1,6 +1,7 @@
 """What follows from the times of several worker processes: the process is the unit, not the call."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -36,7 +37,8 @@ class Plan:
     warmup_s: float
     timed_s: float
     until_precise: bool = True
-    """Whether fewer are enough where these tell the median well enough."""
+    """Whether fewer are enough where these tell the median well enough. Where not, courses are judged side by side, and
+    a round in which one lost its process is made up for by all."""
 
 
 PLANS: Mapping[Effort, Plan] = MappingProxyType(
@@ -86,8 +88,8 @@ def latency(timings: Timings) -> Latency | None:
         stopped=timings.stopped,
         median_ns=median_ns,
         interval=median_interval(medians, CONFIDENCE),
-        p95_ns=_percentile(processes, 0.95),
-        p99_ns=_percentile(processes, 0.99),
+        p95_ns=_percentile(processes, lambda it: it.p95_ns),
+        p99_ns=_percentile(processes, lambda it: it.p99_ns),
         throughput_per_s=_throughput_per_s(processes, scenario, median_ns),
         load_ns=median([process.load_ns for process in processes]),
         first_ns=median([process.first_ns for process in processes]),
@@ -116,8 +118,33 @@ def precise(processes: Sequence[Process]) -> bool:
     return interval.confidence >= CONFIDENCE and half_width <= PRECISION * median(medians)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Series:
+    """What follows from the samples of one process."""
+
+    median_ns: float
+    p95_ns: float | None
+    p99_ns: float | None
+    steady: bool | None
+    lag1: float | None
+    effective_n: float | None
+
+
+@functools.lru_cache(maxsize=32)
+def _series(samples_ns: tuple[int, ...]) -> _Series:
+    """Return what follows from the samples of one process: once, though a report is made after every round."""
+    return _Series(
+        median_ns=median(samples_ns),
+        p95_ns=percentile(samples_ns, 0.95),
+        p99_ns=percentile(samples_ns, 0.99),
+        steady=steady(samples_ns),
+        lag1=autocorrelation(samples_ns),
+        effective_n=effective_samples(samples_ns),
+    )
+
+
 def _medians(processes: Sequence[Process]) -> list[float]:
-    return [median(process.samples_ns) for process in processes]
+    return [_series(process.samples_ns).median_ns for process in processes]
 
 
 def _throughput_per_s(processes: Sequence[Process], scenario: Scenario, median_ns: float) -> float:
@@ -133,9 +160,9 @@ def _throughput_per_s(processes: Sequence[Process], scenario: Scenario, median_n
     return median([count * 1e9 / window for count, window in zip(done, windows, strict=True)])
 
 
-def _percentile(processes: Sequence[Process], q: float) -> float | None:
+def _percentile(processes: Sequence[Process], read: Callable[[_Series], float | None]) -> float | None:
     """Return the median of the processes' percentiles, or None where one of them has too few samples, or only means."""
-    found = [percentile(process.samples_ns, q) if process.calls_per_sample == 1 else None for process in processes]
+    found = [read(_series(process.samples_ns)) if process.calls_per_sample == 1 else None for process in processes]
     supported = [each for each in found if each is not None]
     return median(supported) if len(supported) == len(found) else None
 
@@ -147,12 +174,13 @@ def _device_ns(processes: Sequence[Process]) -> float | None:
 
 def _steadiness(processes: Sequence[Process]) -> Steadiness | None:
     """Return how far the samples are from independent draws, or None where no process has enough to tell."""
-    steadiness = [steady(process.samples_ns) for process in processes]
-    lags = [lag for process in processes if (lag := autocorrelation(process.samples_ns)) is not None]
-    effective = [n for process in processes if (n := effective_samples(process.samples_ns)) is not None]
+    found = [_series(process.samples_ns) for process in processes]
+    lags = [each.lag1 for each in found if each.lag1 is not None]
+    effective = [each.effective_n for each in found if each.effective_n is not None]
     if not lags or not effective:
         return None
-    return Steadiness(not_steady=steadiness.count(False), lag1=median(lags), effective_n=median(effective))
+    drifted = sum(each.steady is False for each in found)
+    return Steadiness(not_steady=drifted, lag1=median(lags), effective_n=median(effective))
 
 
 def peak_bytes(processes: Sequence[Process]) -> int | None:

@@ -71,13 +71,15 @@ def time_in_rounds(
     seed: int,
     instruments: Instruments,
     advance: Advance,
-    ended: Callable[[], None] = lambda: None,
+    round_over: Callable[[], None] = lambda: None,
 ) -> None:
     """Fill in the courses, until each is precise enough, or has as many processes as planned.
 
-    `ended` is called whenever one or more have come to their end.
+    What a process was lost in is made up for by more rounds, until a course is given up. `round_over` is called after
+    every round.
     """
-    for turn in range(plan.processes):
+    most = plan.processes + MOST_FAILURES - 1
+    for turn in range(most):
         chance = random.Random(f"{seed}/{turn}")  # noqa: S311 - no secret
         drawn = chance.getrandbits(32)
         for course in chance.sample(courses, len(courses)):
@@ -90,12 +92,14 @@ def time_in_rounds(
                     slowdown=course.slowdown,
                 )
                 time_once(course, turn, timing, instruments)
-            advance(1, course.name)
+            advance(int(turn < plan.processes), course.name)
         going = [course for course in courses if course.stopped is None]
+        whole = _whole_rounds(courses)
         for course in going:
-            course.stopped = _end(course, plan, last=turn + 1 == plan.processes)
-        if any(course.stopped for course in going):
-            ended()
+            done = len(course.processes) if plan.until_precise else whole
+            course.stopped = _end(course, plan, last=done >= plan.processes or turn + 1 == most)
+        if going:
+            round_over()
 
 
 def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments) -> None:
@@ -118,6 +122,12 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
 def _seen(monitor: Monitor, usage: Usage | None) -> tuple[Counters, ...]:
     samples = monitor.between(usage.began_ns, usage.ended_ns) if usage else monitor.samples
     return tuple(sample.machine for sample in samples)
+
+
+def _whole_rounds(courses: Sequence[Course]) -> int:
+    """Return in how many rounds no course lost a process, but for those that were given up."""
+    turns = [{process.turn for process in each.processes} for each in courses if len(each.failures) < MOST_FAILURES]
+    return len(set.intersection(*turns)) if turns else 0
 
 
 def _end(course: Course, plan: Plan, *, last: bool) -> Stopped | None:

@@ -1,7 +1,8 @@
 """What becomes of a session: its scenarios, what is kept on the way, and what a throttled board voids."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -119,21 +120,23 @@ def test_what_happened_in_another_scenario_is_told_with_its_name(tmp_path: Path)
 
 @dataclass(kw_only=True)
 class Frail(FakeWorkers):
-    """Workers of which the first few die, by the batch."""
+    """Workers of which some die, by the batch and their number in it."""
 
     scripts: Mapping[str, Script] = field(kw_only=False)
-    deaths: dict[int, int]
+    deaths: Mapping[int, Sequence[int]]
+    started: Counter[int] = field(default_factory=Counter)
 
     def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
         """Die, or return scripted times."""
-        if self.deaths.get(job.batch, 0) > 0:
-            self.deaths[job.batch] -= 1
+        number = self.started[job.batch]
+        self.started[job.batch] += 1
+        if number in self.deaths.get(job.batch, ()):
             raise MeasurementError("out of memory", advice="fewer --threads")
         return super().time(job, timing, window)
 
 
 def test_a_scenario_that_is_void_leaves_the_first_its_figures(tmp_path: Path) -> None:
-    frail = Frail({"fp32.onnx": Script(logits=logits(), medians_ns=(200_000,))}, deaths={8: 1, 32: 5})
+    frail = Frail({"fp32.onnx": Script(logits=logits(), medians_ns=(200_000,))}, deaths={8: (4, 5, 6), 32: range(5)})
     settings = Settings(threads=1, more=(Scenario(threads=1, batch=8), Scenario(threads=1, batch=32)))
     report = run(bundle(tmp_path / "net.edgepack", FP32), settings, bench=bench(frail))
     (artifact,) = report.artifacts
@@ -161,19 +164,21 @@ def test_every_scenario_follows_from_its_record_and_a_figure_that_was_made_up_is
     )
 
 
-def test_a_valid_report_is_kept_after_every_artifact(tmp_path: Path) -> None:
+def test_a_valid_report_is_kept_after_every_artifact_and_every_round(tmp_path: Path) -> None:
     kept: list[Report] = []
     source, quiet = bundle(tmp_path / "net.edgepack"), bench(workers(MEDIANS))
     last = run(source, SETTINGS, bench=replace(quiet, save=kept.append))
-    assert [report.complete for report in kept] == [False] * 3
+    assert [report.complete for report in kept] == [False] * 7
     assert last.complete
     for report in kept:
         assert read(codec.write_json(report), "report.json") == report
         assert verify.contradictions(report) == ()
     answered = [[artifact.accuracy is not None for artifact in report.artifacts] for report in kept]
-    assert answered == [[True, False], [True, True], [True, True]]
-    timed = [[artifact.latency is not None for artifact in report.artifacts] for report in kept]
-    assert timed == [[False, False], [False, False], [True, True]]
+    assert answered == [[True, False]] + [[True, True]] * 6
+    timed = [
+        [len(artifact.latency.processes) if artifact.latency else 0 for artifact in report.artifacts] for report in kept
+    ]
+    assert timed == [[0, 0], [0, 0], [1, 1], [2, 2], [3, 3], [4, 4], [5, 5]]
     assert codes(kept[0], "int8.onnx") == codes(kept[1], "fp32.onnx") == [("interrupted", "note")]
 
 
@@ -185,7 +190,8 @@ def test_what_is_precise_is_kept_before_the_others_come_to_their_end(tmp_path: P
     stopped = [
         [artifact.latency.stopped if artifact.latency else None for artifact in report.artifacts] for report in kept
     ]
-    assert stopped == [[None, None]] * 2 + [["interrupted", "precision"], ["budget", "precision"]]
+    going = [["interrupted", "interrupted"]] * 7 + [["interrupted", "precision"]] * 2
+    assert stopped == [[None, None]] * 2 + going + [["budget", "precision"]]
 
 
 @pytest.mark.parametrize("floor", [None, 0.045])

@@ -181,8 +181,9 @@ def _output() -> Iterator[Path]:
 
 
 def _load_logits(path: Path) -> NDArray[np.float32]:
+    """Map the logits: the file's pages stay as long as they are used, also when its name is gone."""
     try:
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False), np.float32)
     except (OSError, ValueError, EOFError) as error:
         raise MeasurementError(f"the worker's logits cannot be read: {error}") from None
 

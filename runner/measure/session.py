@@ -17,7 +17,7 @@ from runner.manifest import Artifact, Manifest
 from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
-from runner.measure.energy import energy
+from runner.measure.energy import energy, sorted_out
 from runner.measure.latency import PLANS, Plan
 from runner.measure.operators import operator_times
 from runner.measure.rounds import Course, Instruments, instruments
@@ -141,14 +141,16 @@ def first_course(session: Session, preferred: str | None) -> Course:
 
 
 def measure_energy(session: Session) -> None:
-    """Measure the energy of every artifact that was timed, where the machine has a meter."""
-    found = session.bench.meters()
+    """Measure the energy of every artifact that was timed, where the machine has a meter; a mute one says so once."""
     timed = [trial for trial in session.trials if trial.courses and trial.courses[0].processes]
-    if not found or not timed:
+    if not timed:
+        return
+    meters, timed[0].energy = sorted_out(session.bench.meters())
+    if not meters:
         return
     with session.progress.task("energy", len(timed)) as advance:
         for trial in timed:
-            trial.energy = energy(trial.courses[0], found, session.bench.workers)
+            trial.energy = (*energy(trial.courses[0], meters, session.bench.workers), *trial.energy)
             advance(1, trial.artifact.name)
 
 

@@ -418,6 +418,7 @@ def test_a_real_bundle_is_measured_with_real_workers(tmp_path: Path) -> None:
             "short-calls",
             "steal",
             "major-faults",
+            "contended",
         }
         assert found.accuracy.max_abs_difference < 1e-4
         assert found.latency is not None

@@ -98,7 +98,7 @@ def test_several_calls_in_a_sample_are_told_as_their_mean(clock: FakeClock) -> N
 
 def test_a_phase_goes_on_for_its_time_and_for_its_least_samples(clock: FakeClock) -> None:
     run = taking(clock, 950)  # a reading within the sample makes it 1,000, one between two of them 1,050
-    assert time_loop(run, INPUTS, Phase(seconds=0, least=7)).samples_ns == [1_000] * 7
+    assert list(time_loop(run, INPUTS, Phase(seconds=0, least=7)).samples_ns) == [1_000] * 7
     assert len(time_loop(run, INPUTS, Phase(seconds=1050e-9 * 9, least=7)).samples_ns) == 9
 
 

@@ -161,6 +161,27 @@ def test_the_timed_window_holds_the_calls_and_nothing_else(
     assert 0 < window_ns - sum(process.samples_ns) <= (len(process.samples_ns) + 4) * READING_NS
 
 
+def test_the_peak_of_the_run_is_taken_before_the_record_of_the_timed_calls_grows(
+    runtime: FakeRuntime, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    ends: list[list[bool]] = []
+
+    class Peaks:
+        def end_phase(self) -> int:
+            ends.append([*told])
+            return 1000 * len(ends)
+
+        def overall(self) -> int:
+            return self.end_phase()
+
+    monkeypatch.setattr(timing, "Peaks", Peaks)
+    process, _ = timed(job, BRIEF, told)
+    assert (ends, told) == ([[]] * 4, [True, False])
+    found = (process.import_peak_bytes, process.load_peak_bytes, process.run_peak_bytes, process.peak_bytes)
+    assert found == (1000, 2000, 3000, 4000)
+
+
 def test_a_coarse_clock_has_several_calls_timed_together(runtime: FakeRuntime, job: Job) -> None:
     runtime.clock.tick_ns, runtime.clock.reading_ns = 10_000, 1_000
     runtime.call_ns = 49_000

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.manifest import Precision
 from runner.process import Process
 from runner.reason import Reason
 from runner.report import Effort, Latency, Scenario, Steadiness, Stopped
@@ -25,7 +26,10 @@ MOST_SPREAD = 1.25
 MOST_UNSTEADY = 0.2
 """The share of processes that may drift."""
 TOLERANCE = 1e-3
-"""How far logits of the timed run may be from those of the answers, as a share of the largest."""
+ROUNDED: Mapping[Precision, float] = MappingProxyType({"fp16": 2**-8, "bf16": 2**-5})
+"""How far logits of the timed run may be from those of the answers, as a share of the largest: sums may be taken in
+another order. A thousandth is far beyond fp32's rounding, and what one step of an int8 activation more or less does.
+Logits of 16 bits lie a step apart, 2^-10 of them in fp16 and 2^-7 in bf16: four steps may come together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,14 +244,21 @@ def _unsteady(processes: Sequence[Process]) -> Iterator[Reason]:
         yield Reason(code="not_steady", level="caveat", detail=detail, evidence=evidence, advice=advice)
 
 
-def changed_answers(timed: NDArray[np.float32], expected: NDArray[np.float32]) -> Reason | None:
-    """Hold the logits of a timed run against those of the answers to the same batches: batches x batch x classes."""
+def changed_answers(
+    timed: NDArray[np.float32], expected: NDArray[np.float32], precision: Precision = "fp32"
+) -> Reason | None:
+    """Hold the logits of a timed run against those of the answers to the same batches: batches x batch x classes.
+
+    Where they are as near as rounding brings them they are the same answers, also those in which two classes are so
+    near to each other that they change places.
+    """
     if timed.shape == expected.shape and np.isfinite(timed).all():
-        flipped = int((timed.argmax(axis=-1) != expected.argmax(axis=-1)).sum())
-        distance = float(np.max(np.abs(timed - expected)))
-        if not flipped and distance <= TOLERANCE * float(np.max(np.abs(expected))):
+        distances = np.abs(timed - expected).max(axis=-1)
+        moved = distances > ROUNDED.get(precision, TOLERANCE) * np.max(np.abs(expected))
+        if not moved.any():
             return None
-        what = f"{flipped} answers differ, and logits by up to {distance:.3g}"
+        flipped = int((moved & (timed.argmax(axis=-1) != expected.argmax(axis=-1))).sum())
+        what = f"{flipped} answers differ, and logits by up to {float(distances.max()):.3g}"
     else:
         what = "logits that are not finite, or of another shape"
     detail = f"while it was timed it gave other answers than before: {what}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from runner.device.counters import sensors
 from runner.device.monitor import Monitor
 from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable
+from runner.manifest import Precision
 from runner.measure.cooling import Gate
 from runner.measure.latency import Plan, Timings, changed_answers, precise
 from runner.measure.workers import WORKERS, Workers
@@ -47,6 +48,8 @@ class Course:
     scenario: Scenario
     answers: NDArray[np.float32]
     """What the artifact said to every sample: what it says while it is timed has to be the same."""
+    precision: Precision = "fp32"
+    """Of its arithmetic, which says how much rounding may move its answers."""
     slowdown: float = 0.0
     """By what share each call is made longer, to see whether that is found."""
     processes: list[Process] = field(default_factory=list)
@@ -115,7 +118,7 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
         replace(timed.process, turn=turn, machine=_seen(monitor, timed.process.usage), waited_s=waited_s)
     )
     reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
-    changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)])
+    changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)], course.precision)
     course.changed = course.changed or changed
 
 

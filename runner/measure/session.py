@@ -275,7 +275,8 @@ def _decide_timing(session: Session, trial: Trial, subject: Subject) -> None:
             continue
         job = make_job(subject, session.evaluation.inputs, session.evaluation.preprocess, scenario)
         name, logits = trial.artifact.name, trial.answers.logits
-        trial.courses.append(Course(name=name, job=job, scenario=scenario, answers=logits))
+        precision = trial.artifact.precision
+        trial.courses.append(Course(name=name, job=job, scenario=scenario, answers=logits, precision=precision))
     if fixed:
         batches = " and ".join(map(str, dict.fromkeys(fixed)))
         detail = f"takes one sample at a time, and a batch of {batches} was asked for: its time was not taken"

@@ -1,7 +1,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from runner.manifest import Precision
 from runner.measure.latency import PLANS, Timings, changed_answers, latency, peak_bytes, reasons
 from runner.process import Process, Usage
 from runner.report import Scenario
@@ -127,14 +129,41 @@ def test_rounding_while_timed_is_no_other_answer() -> None:
 
 
 def test_another_answer_while_timed_is_found() -> None:
-    expected = np.array([[[1.0, 1.0001]], [[8.0, 0.0]]], np.float32)
-    flipped = np.array([[[1.0001, 1.0]], [[8.0, 0.0]]], np.float32)
+    expected = np.array([[[1.0, 1.0001], [1.0, 1.5]], [[8.0, 0.0], [0.0, 1.0]]], np.float32)
+    flipped = np.array([[[1.0001, 1.0], [1.5, 1.0]], [[8.0, 0.0], [0.5, 1.0]]], np.float32)
     reason = changed_answers(flipped, expected)
     assert reason is not None
     assert (reason.code, reason.level) == ("answers-changed", "invalid")
+    # The first is a tie that rounding broke the other way, and the last the same answer from other logits.
     assert reason.detail == (
-        "while it was timed it gave other answers than before: 1 answers differ, and logits by up to 0.0001"
+        "while it was timed it gave other answers than before: 1 answers differ, and logits by up to 0.5"
     )
+
+
+def test_two_classes_that_rounding_makes_change_places_are_no_other_answer() -> None:
+    expected = np.array([[[1.0, 1.0000005]], [[8.0, 0.0]]], np.float32)
+    flipped = np.array([[[1.0000005, 1.0]], [[8.0, 0.0]]], np.float32)
+    assert changed_answers(flipped, expected) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "steps", "same"),
+    [
+        ("bf16", 2**-7, True),
+        ("bf16", 4 * 2**-7, True),
+        ("bf16", 5 * 2**-7, False),
+        ("fp16", 4 * 2**-10, True),
+        ("fp16", 5 * 2**-10, False),
+        ("fp32", 2**-10, True),
+        ("fp32", 2**-9, False),
+        ("int8", 2**-9, False),
+    ],
+)
+def test_so_many_steps_of_its_precision_may_logits_move(precision: Precision, steps: float, *, same: bool) -> None:
+    # Two classes of 1 and 1 + a step change places.
+    expected = np.array([[[1.0, 1.0 - steps]]], np.float32)
+    moved = np.array([[[1.0 - steps, 1.0]]], np.float32)
+    assert (changed_answers(moved, expected, precision) is None) == same
 
 
 def test_logits_that_move_too_far_while_timed_are_found() -> None:

@@ -108,13 +108,15 @@ def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
     """Fill in the sessions, and say whether that came to its end; what there is by then is kept from time to time."""
     first = together[0]
     courses = list[Course]()
+    plan, bench = first.bench.plans[first.settings.effort], first.bench
+    # Now, for the temperature to come back to is that of before the answers, which warm the machine.
+    tools = bench.instruments(bench.workers)
     try:
         for session in together:
             sessions.answer_all(session, keep)
             courses += session.courses
-        plan, bench = first.bench.plans[first.settings.effort], first.bench
         with first.progress.task("timing", plan.processes * len(courses)) as advance:
-            time_in_rounds(courses, plan, first.settings.seed, bench.instruments(bench.workers), advance, keep)
+            time_in_rounds(courses, plan, first.settings.seed, tools, advance, keep)
         for session in together:
             sessions.measure_energy(session)
             sessions.profile_operators(session)

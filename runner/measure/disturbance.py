@@ -6,6 +6,7 @@ from functools import reduce
 from operator import or_
 
 from runner.device.window import Window, delta
+from runner.measure.cooling import MOST_S
 from runner.process import Process
 from runner.reason import Level, Reason
 
@@ -111,6 +112,13 @@ KINDS = (
         figure=_of_machine(lambda window: share if (share := window.steal_fraction or 0.0) > MOST_STEAL else None),
         told=lambda share: f"the hypervisor gave {share:.1%} of the CPU time of a timed window to others",
         advice="another time, or bare metal",
+    ),
+    Kind(
+        code="not-cooled",
+        level="caveat",
+        figure=lambda process: process.waited_s if process.waited_s >= MOST_S else None,
+        told=lambda seconds: f"the machine was still hotter than at the beginning when {seconds:.0f} s had been waited",
+        advice="a better cooler, or fewer --threads",
     ),
     Kind(
         code="contended",

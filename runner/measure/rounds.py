@@ -94,7 +94,7 @@ def time_in_rounds(
                     streams=course.scenario.streams,
                     slowdown=course.slowdown,
                 )
-                time_once(course, turn, timing, instruments)
+                time_once(course, turn, timing, instruments, advance)
             advance(int(turn < plan.processes), course.name)
         going = [course for course in courses if course.stopped is None]
         whole = _whole_rounds(courses)
@@ -105,9 +105,9 @@ def time_in_rounds(
             round_over()
 
 
-def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments) -> None:
+def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments, advance: Advance) -> None:
     """Start one worker process, and note what it measured, or what became of it."""
-    job, waited_s = course.job, instruments.gate.wait()
+    job, waited_s = course.job, instruments.gate.wait(lambda what: advance(0, what))
     try:
         with instruments.watch() as monitor:
             timed = instruments.workers.time(job, timing)

@@ -126,6 +126,18 @@ def ticks(steal: int, total: int) -> Counters:
             id="steal",
         ),
         pytest.param(
+            replace(QUIET, waited_s=30.213),
+            Reason(
+                code="not-cooled",
+                level="caveat",
+                detail="the machine was still hotter than at the beginning when 30 s had been waited, "
+                "in 1 of 3 processes",
+                evidence={"processes": 1, "most": 30.213},
+                advice="a better cooler, or fewer --threads",
+            ),
+            id="a machine that did not cool down",
+        ),
+        pytest.param(
             used(switches=200, cpu_s=0.45),
             Reason(
                 code="contended",
@@ -183,6 +195,7 @@ def test_what_disturbed_one_of_three_processes_is_told_with_its_evidence(process
         pytest.param(saw(ticks(10, 1_000), ticks(12, 1_200)), id="steal of exactly one hundredth"),
         pytest.param(used(), id="nothing from the disk"),
         pytest.param(used(swap_bytes=None), id="swap that cannot be read"),
+        pytest.param(replace(QUIET, waited_s=29.5), id="a machine that cooled down in the end"),
         pytest.param(used(switches=40), id="as many switches as a machine has that does nothing else"),
         pytest.param(used(switches=160, cpu_s=4.0), id="four threads that work, each with as few"),
         pytest.param(used(switches=10, cpu_s=1.2, window_s=1.0), id="threads that sleep while one works"),
@@ -221,4 +234,5 @@ def test_kinds_of_disturbance_are_told_apart() -> None:
         ("throttled", "invalid"),
         ("major-faults", "invalid"),
         ("steal", "caveat"),
+        ("not-cooled", "caveat"),
     ]

@@ -53,12 +53,11 @@ def time_all(
     fake: Workers,
     plan: Plan,
     *,
-    gate: Gate | None = None,
     round_over: Callable[[], None] = lambda: None,
     seed: int = 0,
 ) -> None:
     """Time the courses on a machine without sensors."""
-    tools = Instruments(workers=fake, watch=lambda: Monitor(root=Path("/nowhere")), gate=gate or calm())
+    tools = Instruments(workers=fake, watch=lambda: Monitor(root=Path("/nowhere")), gate=calm())
     time_in_rounds(courses, plan, seed, tools, lambda *_, **__: None, round_over)
 
 
@@ -205,8 +204,18 @@ def test_the_wait_for_a_machine_that_is_hot_is_kept_with_the_process() -> None:
         sleep=slept.append,
     )
     one = course("a")
-    time_all([one], workers(a=STEADY), Plan(processes=3, warmup_s=0, timed_s=0), gate=gate)
+    tools = Instruments(workers=workers(a=STEADY), watch=lambda: Monitor(root=Path("/nowhere")), gate=gate)
+    told: list[tuple[int, str]] = []
+    plan = Plan(processes=3, warmup_s=0, timed_s=0)
+    time_in_rounds([one], plan, 0, tools, lambda steps=1, note="": told.append((steps, note)))
     assert [process.waited_s for process in one.processes] == [0.0, 1.0, 30.0]
+    assert told[:5] == [
+        (1, "a"),
+        (0, "cools down from 57 to 55 °C"),
+        (0, "cools down from 56 to 55 °C"),
+        (1, "a"),
+        (0, "cools down from 80 to 55 °C"),
+    ]
 
 
 @dataclass

@@ -16,7 +16,7 @@ from runner.errors import MeasurementError, UsageError
 from runner.measure import run
 from runner.measure.latency import Plan
 from runner.measure.rounds import Instruments
-from runner.measure.workers import Answered, Timed, ignore_window
+from runner.measure.workers import Answered, Timed, Workers, ignore_window
 from runner.operators import OperatorTime
 from runner.progress import Advance
 from runner.render import report_page
@@ -24,7 +24,7 @@ from runner.render.page import as_text
 from runner.report import Effort, Latency, Report, Scenario, Settings, read
 from runner.worker.order import Job, Timing
 from tests import bundles
-from tests.fakes import FakeWorkers, Script, calm
+from tests.fakes import FakeWorkers, Script, calm, quiet
 from tests.runner.device.test_monitor import board
 from tests.runner.measure.scripted import FP32, bench, bundle, logits, workers
 
@@ -166,8 +166,8 @@ def test_every_scenario_follows_from_its_record_and_a_figure_that_was_made_up_is
 
 def test_a_valid_report_is_kept_after_every_artifact_and_every_round(tmp_path: Path) -> None:
     kept: list[Report] = []
-    source, quiet = bundle(tmp_path / "net.edgepack"), bench(workers(MEDIANS))
-    last = run(source, SETTINGS, bench=replace(quiet, save=kept.append))
+    source, still = bundle(tmp_path / "net.edgepack"), bench(workers(MEDIANS))
+    last = run(source, SETTINGS, bench=replace(still, save=kept.append))
     assert [report.complete for report in kept] == [False] * 7
     assert last.complete
     for report in kept:
@@ -192,6 +192,17 @@ def test_what_is_precise_is_kept_before_the_others_come_to_their_end(tmp_path: P
     ]
     going = [["interrupted", "interrupted"]] * 7 + [["interrupted", "precision"]] * 2
     assert stopped == [[None, None]] * 2 + going + [["budget", "precision"]]
+
+
+def test_the_temperature_to_come_back_to_is_read_before_anything_is_answered(tmp_path: Path) -> None:
+    fake, answered = workers(MEDIANS), list[int]()
+
+    def tools(found: Workers) -> Instruments:
+        answered.append(len(fake.answered))
+        return quiet(found)
+
+    run(bundle(tmp_path / "net.edgepack"), SETTINGS, bench=replace(bench(fake), instruments=tools))
+    assert (answered, len(fake.answered)) == ([0], 2)
 
 
 @pytest.mark.parametrize("floor", [None, 0.045])

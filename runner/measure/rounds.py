@@ -117,7 +117,7 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
     course.processes.append(
         replace(timed.process, turn=turn, machine=_seen(monitor, timed.process.usage), waited_s=waited_s)
     )
-    reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
+    reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches]
     changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)], course.precision)
     course.changed = course.changed or changed
 

@@ -60,9 +60,9 @@ class Timed:
     version: str
     process: Process
     batches: tuple[int, ...]
-    """Which batches of the evaluation set were timed, in turn."""
+    """Which batches of the evaluation set were timed, in turn; of several streams, those of one after the other."""
     logits: NDArray[np.float32]
-    """The last answer to each of them that was reached: batches x batch x classes."""
+    """The last answer to each of them: batches x batch x classes."""
 
 
 def ignore_window(_: bool) -> None:

@@ -68,7 +68,8 @@ def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Ma
     timed = time_streams(runs, inputs, phase)
     ended = _border()
     tell(False)
-    np.save(order.output, np.stack(timed[0].outputs), allow_pickle=False)
+    batches = [index for stream in timed for index in indices[: len(stream.outputs)]]
+    np.save(order.output, np.stack([output for stream in timed for output in stream.outputs]), allow_pickle=False)
     process = Process(
         import_ns=imported_ns - began_ns,
         load_ns=loaded_ns - loading_ns,
@@ -87,7 +88,7 @@ def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Ma
         run_peak_bytes=run_peak,
         peak_bytes=peak,
     )
-    return {"provider": session.provider, "version": session.version, "batches": indices, "process": asdict(process)}
+    return {"provider": session.provider, "version": session.version, "batches": batches, "process": asdict(process)}
 
 
 def _device_times(session: Session, inputs: Sequence[Inputs]) -> tuple[int, ...]:

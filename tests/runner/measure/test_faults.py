@@ -27,8 +27,11 @@ import runner.runtimes.onnx as onnx
 load = onnx.load
 
 class Faulty:
+    loaded = 0
+
     def __init__(self, session, name):
-        self.session, self.name, self.calls = session, name, 0
+        Faulty.loaded += 1
+        self.session, self.name, self.calls, self.number = session, name, 0, Faulty.loaded
         self.provider, self.version = session.provider, session.version
 
     def device_ns(self, inputs):
@@ -109,6 +112,17 @@ def test_a_runtime_that_answers_otherwise_the_second_time_is_void(
     assert changed.detail.startswith("while it was timed it gave other answers than before: ")
     assert what in f" {changed.detail}"
     assert (report.fastest, report.status) == (None, "invalid")
+
+
+def test_a_stream_beside_the_first_that_answers_otherwise_is_found(
+    source: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("logits = logits[:, ::-1] if self.number == 2 else logits", monkeypatch)
+    (alone,) = measured(source, 1, only=("int8.onnx",)).artifacts
+    assert "answers-changed" not in {reason.code for reason in alone.reasons}
+    (artifact,) = measured(source, 1, only=("int8.onnx",), settings=Settings(threads=1, streams=2)).artifacts
+    (changed,) = (reason for reason in artifact.reasons if reason.code == "answers-changed")
+    assert " answers differ, and logits by up to " in changed.detail
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def timed(job: Job, how: Timing, told: list[bool] | None = None) -> tuple[Proces
         Result, codec.unstructure(time_calls(order, how, (told if told is not None else []).append))
     )
     assert (result.provider, result.version) == ("FakeProvider", "1.0")
-    assert result.batches == tuple(rotation(job, how.seed))
+    assert result.batches == tuple(rotation(job, how.seed)) * how.streams
     assert result.process is not None
     return result.process, np.load(output)
 
@@ -216,7 +216,7 @@ def test_every_stream_has_a_session_of_its_own(runtime: FakeRuntime, job: Job) -
     assert process.load_ns == 7_000_000 + READING_NS  # of the first alone
     assert (len(process.warmup_ns), len(process.samples_ns)) == (3 * LEAST_WARMUPS, 3 * LEAST_SAMPLES)
     expected = [answers(prepared(job, index, 1)) for index in rotation(job, 3)]
-    assert np.array_equal(logits, np.stack(expected))
+    assert np.array_equal(logits, np.stack(expected * 3))
 
 
 def test_an_accelerators_own_times_are_taken_after_the_others(runtime: FakeRuntime, job: Job) -> None:

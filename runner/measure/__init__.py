@@ -112,6 +112,7 @@ def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
     # Now, for the temperature to come back to is that of before the answers, which warm the machine.
     tools = bench.instruments(bench.workers)
     try:
+        sessions.warn(first)
         for session in together:
             sessions.answer_all(session, keep)
             courses += session.courses

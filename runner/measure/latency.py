@@ -196,7 +196,7 @@ def peak_bytes(processes: Sequence[Process]) -> int | None:
 def reasons(timings: Timings) -> tuple[Reason, ...]:
     """Return what is to be said of the processes' figures."""
     processes = timings.processes
-    return (*_too_few(timings), *_short(processes), *_scatter(processes), *_unsteady(processes))
+    return (*_too_few(timings), *_crowded(timings), *_short(processes), *_scatter(processes), *_unsteady(processes))
 
 
 def _too_few(timings: Timings) -> Iterator[Reason]:
@@ -215,6 +215,23 @@ def _too_few(timings: Timings) -> Iterator[Reason]:
     if least < LEAST_SAMPLES:
         detail = f"a process had time for {least} inferences only, not for {LEAST_SAMPLES}"
         yield Reason(code="few-samples", level="caveat", detail=detail, evidence={"samples": float(least)})
+
+
+def _crowded(timings: Timings) -> Iterator[Reason]:
+    """Yield that there were fewer CPUs than threads; of streams that is what may have been asked for."""
+    cpus = min((len(process.cpus) for process in timings.processes if process.cpus), default=0)
+    scenario = timings.scenario
+    if not 0 < cpus < scenario.threads * scenario.streams:
+        return
+    shared = f"{cpus} CPU{'s' if cpus > 1 else ''}"
+    evidence = {"threads": float(scenario.threads), "streams": float(scenario.streams), "cpus": float(cpus)}
+    if scenario.threads > cpus:
+        detail = f"{scenario.threads} threads shared {shared}, and waited for each other"
+        advice = f"--threads {cpus}"
+        yield Reason(code="crowded", level="caveat", detail=detail, evidence=evidence, advice=advice)
+    else:
+        detail = f"{scenario.words}: they shared {shared}, and a call is longer than it is alone"
+        yield Reason(code="crowded", level="note", detail=detail, evidence=evidence)
 
 
 def _short(processes: Sequence[Process]) -> Iterator[Reason]:

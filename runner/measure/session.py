@@ -115,6 +115,17 @@ def begin(  # noqa: PLR0913 - what a run is given, and where
     )
 
 
+def warn(session: Session) -> None:
+    """Say before long work which of the scenarios this machine has too few CPUs for."""
+    cpus, settings = session.facts.cpus, session.settings
+    for scenario in (settings.scenario, *settings.more):
+        if scenario.threads * scenario.streams > cpus:
+            what = (
+                f"more threads than the {cpus} CPUs that this machine lets us keep busy: they will wait for each other"
+            )
+            session.progress.say(f"{scenario.words}: {what}; try: --threads {cpus} --streams 1")
+
+
 def answer_all(session: Session, keep: Callable[[], None]) -> None:
     """Take the answers of every artifact; `keep` is called after each. Raises RuntimeUnavailable where none runs."""
     for trial in session.trials:

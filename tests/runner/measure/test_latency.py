@@ -110,6 +110,30 @@ def test_processes_that_are_far_apart_are_a_caveat() -> None:
     assert reasons(timings(*map(fake_process, (100_000, 125_000, 100_000, 100_000, 100_000)))) == ()
 
 
+@pytest.mark.parametrize(
+    ("threads", "streams", "cpus", "expected"),
+    [
+        (4, 1, (0, 1), ("caveat", "4 threads shared 2 CPUs, and waited for each other", "--threads 2")),
+        (2, 4, (0,), ("caveat", "2 threads shared 1 CPU, and waited for each other", "--threads 1")),
+        (
+            1,
+            4,
+            (0, 1),
+            ("note", "1 thread, batch 1, 4 streams: they shared 2 CPUs, and a call is longer than it is alone", ""),
+        ),
+        (2, 1, (0, 1), None),
+        (2, 2, (0, 1, 2, 3), None),
+        (8, 1, (), None),
+    ],
+)
+def test_more_threads_than_cpus_are_told(
+    threads: int, streams: int, cpus: tuple[int, ...], expected: tuple[str, str, str] | None
+) -> None:
+    processes = (replace(fake_process(100_000), cpus=cpus),) * 5
+    found = reasons(Timings(scenario=Scenario(threads=threads, streams=streams), processes=processes))
+    assert [(it.code, it.level, it.detail, it.advice) for it in found] == ([("crowded", *expected)] if expected else [])
+
+
 def test_peak_memory_is_the_median_of_the_processes() -> None:
     assert peak_bytes([fake_process(1000)] * 3) == 70_000_000
     assert peak_bytes([]) is None

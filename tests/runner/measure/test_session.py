@@ -24,7 +24,7 @@ from runner.render.page import as_text
 from runner.report import Effort, Latency, Report, Scenario, Settings, read
 from runner.worker.order import Job, Timing
 from tests import bundles
-from tests.fakes import FakeWorkers, Script, calm, quiet
+from tests.fakes import FakeWorkers, RecordingProgress, Script, calm, quiet
 from tests.runner.device.test_monitor import board
 from tests.runner.measure.scripted import FP32, bench, bundle, logits, workers
 
@@ -233,6 +233,17 @@ class Overheating:
     def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
         """Return scripted operators."""
         return self.workers.profile(job, seed)
+
+
+def test_scenarios_that_want_more_cpus_than_there_are_are_warned_of_before_anything_runs(tmp_path: Path) -> None:
+    progress, fake = RecordingProgress(), workers(MEDIANS)
+    settings = Settings(threads=2, more=(Scenario(threads=4), Scenario(threads=1, streams=3)))  # of two CPUs
+    run(bundle(tmp_path / "net.edgepack"), settings, progress=progress, bench=bench(fake))
+    end = "more threads than the 2 CPUs that this machine lets us keep busy: they will wait for each other"
+    assert progress.said == [
+        f"4 threads, batch 1: {end}; try: --threads 2 --streams 1",
+        f"1 thread, batch 1, 3 streams: {end}; try: --threads 2 --streams 1",
+    ]
 
 
 def test_a_throttle_bit_in_mid_run_voids_the_report_and_compare_withholds_its_times(tmp_path: Path) -> None:

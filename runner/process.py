@@ -42,7 +42,7 @@ class Counters:
     temperature_c: float | None
     """The hottest sensor of the CPU, or of all where none says that it is the CPU's."""
     frequency_mhz: float | None
-    """Mean over the CPUs."""
+    """Mean over the CPUs that the worker may run on."""
     throttled_now: int | None
     """Raspberry Pi: bit 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft temperature limit."""
     throttled_since_boot: int | None

@@ -109,7 +109,7 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
     """Start one worker process, and note what it measured, or what became of it."""
     job, waited_s = course.job, instruments.gate.wait(lambda what: advance(0, what))
     try:
-        with instruments.watch() as monitor:
+        with instruments.watch().on(job.cpus) as monitor:
             timed = instruments.workers.time(job, timing)
     except (MeasurementError, RuntimeUnavailable) as error:
         course.failures.append(error)
@@ -123,8 +123,7 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
 
 
 def _seen(monitor: Monitor, usage: Usage | None) -> tuple[Counters, ...]:
-    samples = monitor.between(usage.began_ns, usage.ended_ns) if usage else monitor.samples
-    return tuple(sample.machine for sample in samples)
+    return monitor.between(usage.began_ns, usage.ended_ns) if usage else monitor.samples
 
 
 def _whole_rounds(courses: Sequence[Course]) -> int:

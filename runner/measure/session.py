@@ -117,8 +117,8 @@ def begin(  # noqa: PLR0913 - what a run is given, and where
 
 def warn(session: Session) -> None:
     """Say before long work which of the scenarios this machine has too few CPUs for."""
-    cpus, settings = session.facts.cpus, session.settings
-    for scenario in (settings.scenario, *settings.more):
+    cpus = session.facts.cpus
+    for scenario in (session.settings.scenario, *session.settings.more):
         if scenario.threads * scenario.streams > cpus:
             what = (
                 f"more threads than the {cpus} CPUs that this machine lets us keep busy: they will wait for each other"
@@ -285,8 +285,7 @@ def _decide_timing(session: Session, trial: Trial, subject: Subject) -> None:
             fixed.append(scenario.batch)
             continue
         job = make_job(subject, session.evaluation.inputs, session.evaluation.preprocess, scenario)
-        name, logits = trial.artifact.name, trial.answers.logits
-        precision = trial.artifact.precision
+        name, precision, logits = trial.artifact.name, trial.artifact.precision, trial.answers.logits
         trial.courses.append(Course(name=name, job=job, scenario=scenario, answers=logits, precision=precision))
     if fixed:
         batches = " and ".join(map(str, dict.fromkeys(fixed)))

@@ -1,10 +1,13 @@
 """Where a command ends: whatever happened becomes an exit code, and one message on the stream of errors."""
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import TextIO
 
 import click
@@ -15,6 +18,8 @@ DEBUG = "EDGEPACK_DEBUG"
 UNEXPECTED = EdgepackError.exit_code
 INTERRUPTED = 130
 """128 + SIGINT, as a shell reports a program that Ctrl-C ended."""
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a command as Ctrl-C does, with 128 + its number: `kill`, a service's stop, a connection that is closed."""
 NOBODY_READS = 141
 """128 + SIGPIPE: stdout was closed, as by `| head`."""
 
@@ -23,12 +28,46 @@ def run(command: click.Command, args: Sequence[str], *, program: str) -> int:
     """Run a command with the arguments that follow its name, and return the exit code; the only broad `except`."""
     for stream in (sys.stdout, sys.stderr):
         _never_fail_on_a_letter(stream)
+    with _ordered_end() as received:
+        try:
+            code = _invoke(command, args, program)
+            sys.stdout.flush()
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge: no traceback reaches a user unasked
+            code = _explain(error)
+    return 128 + received[0] if received and code == INTERRUPTED else code
+
+
+@contextlib.contextmanager
+def _ordered_end() -> Iterator[list[int]]:
+    """Let the signals that end a command do what Ctrl-C does, and yield the one that came: others change nothing."""
+    received = list[int]()
+    before = {number: signal.getsignal(number) for number in ENDING}
+    # What is ignored stays so: `nohup` asks for that.
+    heard = [number for number, action in before.items() if action == signal.SIG_DFL]
+    on_terminal = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def end(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        # systemd sends SIGHUP right after SIGTERM, and what was finished is being written by then.
+        for each in heard:
+            signal.signal(each, signal.SIG_IGN)
+        for stream in on_terminal:
+            _leave_if_gone(stream)
+        raise KeyboardInterrupt
+
+    for number in heard:
+        signal.signal(number, end)
     try:
-        code = _invoke(command, args, program)
-        sys.stdout.flush()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge: no traceback reaches a user unasked
-        return _explain(error)
-    return code
+        yield received
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def _leave_if_gone(stream: TextIO) -> None:
+    """Lead to nowhere what was for a terminal that is closed: its errors must not keep a report from being written."""
+    if not stream.isatty():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _invoke(command: click.Command, args: Sequence[str], program: str) -> int:

@@ -42,7 +42,7 @@ class Counters:
     temperature_c: float | None
     """The hottest sensor of the CPU, or of all where none says that it is the CPU's."""
     frequency_mhz: float | None
-    """Mean over the CPUs."""
+    """Mean over the CPUs that the worker may run on."""
     throttled_now: int | None
     """Raspberry Pi: bit 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft temperature limit."""
     throttled_since_boot: int | None
@@ -94,9 +94,10 @@ class Process:
     import_peak_bytes: int | None = None
     load_peak_bytes: int | None = None
     run_peak_bytes: int | None = None
-    """The largest resident memory of each phase (VmHWM, set back at its border); None where that is not allowed."""
+    """The largest resident memory of each phase (VmHWM, set back at its border); None where that is not allowed.
+    The run is the warm-up: while it is timed the record of the times grows, which is no memory of the artifact."""
     peak_bytes: int | None
-    """The largest resident memory of the process's life."""
+    """The largest resident memory of the process until the timed calls begin."""
 
 
 def share(part: int | None, whole: int | None) -> float | None:

@@ -133,7 +133,8 @@ class Latency:
     p99_ns: float | None = None
     """The same of the 99th, which needs 299 samples."""
     throughput_per_s: float
-    """Samples a second in a closed loop: streams x batch / median."""
+    """Samples a second in a closed loop: the median of what each process did in its timed window, all streams and what
+    they waited included, by the length of that; streams x batch / median in reports of schema 1.1."""
     load_ns: float
     """Median over the processes, the runtime's import left out."""
     first_ns: float

@@ -119,7 +119,9 @@ def _latency(built: Built, given: Logits, context: TrialContext) -> Latency:
     plan, settings, questions = measure.Bench().plans[context.settings.effort], context.settings, context.questions
     scenario = settings.scenario
     job = make_job(subject(built, context.target), questions.locate(), questions.preprocess, scenario)
-    course = Course(name=built.artifact.name, job=job, scenario=scenario, answers=given)
+    course = Course(
+        name=built.artifact.name, job=job, scenario=scenario, answers=given, precision=built.artifact.precision
+    )
     with context.origin.bench.progress.task(f"{course.name}: timing", plan.processes) as advance:
         time_in_rounds([course], plan, settings.seed, instruments(), advance)
     found = latency.latency(course.timings())

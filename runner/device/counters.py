@@ -1,13 +1,12 @@
-"""What the machine and a process count, at one moment. What cannot be read is None."""
+"""What the machine counts, at one moment. What cannot be read is None."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.device import cgroup
-from runner.device.files import count, number, read_count, read_number, read_pairs, read_text
+from runner.device.files import count, number, read_count, read_number, read_text
 from runner.device.firmware import Firmware, find_firmware
 from runner.process import Counters
 
@@ -18,22 +17,6 @@ CPU_ZONES = ("cpu", "soc", "x86_pkg_temp", "bigcore", "littlecore")
 CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 COLDEST_C, HOTTEST_C = -40.0, 150.0
 """A sensor that says otherwise is broken, or switched off: some then say -274."""
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProcessCounters:
-    """What the kernel has counted of one process, all of its threads together."""
-
-    monotonic_ns: int
-    major_faults: int | None
-    """Pages that had to come from the disk."""
-    voluntary_switches: int | None
-    """Of the threads that live: what ended threads had is gone."""
-    involuntary_switches: int | None
-    """As above: how often something else took the CPU away."""
-    swap_bytes: int | None
-    cpu_time_ns: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +24,8 @@ class Sensors:
     """Where this machine's counters stand. Looked for once: looking costs ten times what reading does."""
 
     root: Path
+    cpus: Sequence[int]
+    """Whose clock is read; none are all."""
     temperatures: tuple[Path, ...]
     frequencies: tuple[Path, ...]
     heat_throttles: tuple[Path, ...]
@@ -66,10 +51,7 @@ class Sensors:
 
     def _frequency_mhz(self) -> float | None:
         found = [khz / 1000 for path in self.frequencies if (khz := read_number(path))]
-        if not found:
-            lines = (read_text(self.root / "proc/cpuinfo") or "").splitlines()
-            texts = (line.partition(":")[2] for line in lines if line.startswith("cpu MHz"))
-            found = [mhz for text in texts if (mhz := number(text))]
+        found = found or [*_told_mhz(self.root, self.cpus)]
         return sum(found) / len(found) if found else None
 
 
@@ -79,6 +61,7 @@ def sensors(root: Path = ROOT, cpus: Sequence[int] = ()) -> Sensors:
     of_cpus = [path for number in numbers for path in sorted(root.glob(f"sys/devices/system/cpu/cpu{number}"))]
     return Sensors(
         root=root,
+        cpus=cpus,
         temperatures=_temperatures(root),
         frequencies=_existing(of_cpus, "cpufreq/scaling_cur_freq"),
         heat_throttles=_existing(of_cpus, "thermal_throttle/core_throttle_count"),
@@ -92,26 +75,6 @@ def counters(root: Path = ROOT) -> Counters:
     return sensors(root).read()
 
 
-def process_counters(pid: int, root: Path = ROOT) -> ProcessCounters:
-    """Take one snapshot of a process; all of it is None where there is no such process."""
-    folder = root / "proc" / str(pid)
-    # The program's name, in brackets, may hold spaces and brackets: what follows the last one is numbers (proc(5)).
-    fields = (read_text(folder / "stat") or "").rpartition(")")[2].split()
-    major, user, system = (count(fields[place]) if len(fields) > 12 else None for place in (9, 11, 12))
-    ticks = None if user is None or system is None else user + system
-    swap_kib = count(read_pairs(folder / "status").get("VmSwap"))
-    # The status of a process has the switches of its first thread alone.
-    threads = [read_pairs(status) for status in folder.glob("task/[0-9]*/status")]
-    return ProcessCounters(
-        monotonic_ns=time.monotonic_ns(),
-        major_faults=major,
-        voluntary_switches=_sum(count(thread.get("voluntary_ctxt_switches")) for thread in threads),
-        involuntary_switches=_sum(count(thread.get("nonvoluntary_ctxt_switches")) for thread in threads),
-        swap_bytes=None if swap_kib is None else swap_kib * 1024,
-        cpu_time_ns=None if ticks is None else ticks * 1_000_000_000 // TICKS_PER_S,
-    )
-
-
 def _temperatures(root: Path) -> tuple[Path, ...]:
     """Return the CPU's sensors, or all where none says that it is the CPU's."""
     zones = [zone for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")) if [*_plausible([zone / "temp"])]]
@@ -119,6 +82,17 @@ def _temperatures(root: Path) -> tuple[Path, ...]:
     chips = [chip for chip in sorted(root.glob("sys/class/hwmon/hwmon*")) if read_text(chip / "name") in CPU_CHIPS]
     of_chips = [path for chip in chips for path in sorted(chip.glob("temp[0-9]*_input"))]
     return tuple(of_cpu or of_chips or [zone / "temp" for zone in zones])
+
+
+def _told_mhz(root: Path, cpus: Sequence[int]) -> Iterator[float]:
+    """Yield the clocks of some CPUs, or of all, as /proc/cpuinfo has them where the kernel has no cpufreq."""
+    cpu: int | None = None
+    for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
+        key, _, text = line.partition(":")
+        if key.startswith("processor"):
+            cpu = count(text.strip())
+        elif key.startswith("cpu MHz") and (not cpus or cpu in cpus) and (mhz := number(text)):
+            yield mhz
 
 
 def _plausible(paths: Iterable[Path]) -> Iterator[float]:

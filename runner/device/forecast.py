@@ -76,6 +76,7 @@ def forecast(artifact: Artifact, facts: DeviceFacts, target: Target) -> Forecast
     reasons = (
         *_engine_reasons(artifact, facts.machine),
         *_speed_reasons(expected, used, facts.machine),
+        *_signed_reasons(artifact, target, used),
         *_saturation_reasons(artifact, target, used),
     )
     return Forecast(kernel=used, speedup=expected, reasons=reasons)
@@ -88,7 +89,7 @@ def _speedup(artifact: Artifact, target: Target, used: str, machine: str) -> Spe
     if artifact.precision != "int8" or machine != X86 or used in SATURATING:
         return None
     if artifact.format == "onnx":
-        return ONNX_S8S8 if target.activation_type == "int8" else ONNX_VNNI
+        return ONNX_S8S8 if _signed(artifact, target) else ONNX_VNNI
     return TORCHSCRIPT_VNNI.get(artifact.engine) if artifact.engine else None
 
 
@@ -136,6 +137,22 @@ def _speed_reasons(expected: Speedup | None, used: str, machine: str) -> Iterato
             detail="this CPU has neither VNNI nor AVX2: int8 may be slower than fp32",
             advice="compare with the fp32 artifact",
         )
+
+
+def _signed_reasons(artifact: Artifact, target: Target, used: str) -> Iterator[Reason]:
+    """Yield that signed activations are slow on x86: measured with VNNI, and without it nothing makes them faster."""
+    if used in SATURATING and artifact.format == "onnx" and _signed(artifact, target):
+        yield Reason(
+            code="int8-slower",
+            level="note",
+            detail="int8 with signed activations (S8S8) may not be faster than fp32 here: with VNNI, which this CPU "
+            f"lacks, it was {ONNX_S8S8.low:g} to {ONNX_S8S8.high:g} times as fast ({ONNX_S8S8.evidence})",
+            advice="an artifact for a target of this machine",
+        )
+
+
+def _signed(artifact: Artifact, target: Target) -> bool:
+    return artifact.precision == "int8" and target.activation_type == "int8"
 
 
 def _saturation_reasons(artifact: Artifact, target: Target, used: str) -> Iterator[Reason]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.device.counters import ProcessCounters
 from runner.process import Counters, share
 
 
@@ -24,19 +23,6 @@ class Window:
     steal_fraction: float | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProcessWindow:
-    """What happened to a process between two snapshots."""
-
-    duration_ns: int
-    major_faults: int | None
-    voluntary_switches: int | None
-    involuntary_switches: int | None
-    swap_bytes: int | None
-    """The most that was swapped out in any snapshot."""
-    cpu_time_ns: int | None
-
-
 def delta(before: Counters, after: Counters, between: Sequence[Counters] = ()) -> Window:
     """Return what happened between two snapshots, with what those `between` them saw."""
     seen = (before, *between, after)
@@ -54,21 +40,6 @@ def delta(before: Counters, after: Counters, between: Sequence[Counters] = ()) -
         steal_fraction=share(
             _growth(before.steal_ticks, after.steal_ticks), _growth(before.total_ticks, after.total_ticks)
         ),
-    )
-
-
-def process_delta(
-    before: ProcessCounters, after: ProcessCounters, between: Sequence[ProcessCounters] = ()
-) -> ProcessWindow:
-    """Return what happened to a process between two snapshots, with what those `between` them saw."""
-    swapped = [it.swap_bytes for it in (before, *between, after) if it.swap_bytes is not None]
-    return ProcessWindow(
-        duration_ns=after.monotonic_ns - before.monotonic_ns,
-        major_faults=_growth(before.major_faults, after.major_faults),
-        voluntary_switches=_growth(before.voluntary_switches, after.voluntary_switches),
-        involuntary_switches=_growth(before.involuntary_switches, after.involuntary_switches),
-        swap_bytes=max(swapped, default=None),
-        cpu_time_ns=_growth(before.cpu_time_ns, after.cpu_time_ns),
     )
 
 

@@ -140,15 +140,18 @@ def _check_samples(first: Bundle, second: Bundle) -> None:
 def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
     """Fill in the sessions, and say whether that came to its end; what there is by then is kept from time to time."""
     first = together[0]
+    plan, bench = first.bench.plans[first.settings.effort], first.bench
+    # Now, for the temperature to come back to is that of before the answers, which warm the machine.
+    tools = bench.instruments(bench.workers)
     try:
+        sessions.warn(first)
         for session in together:
             sessions.answer_all(session, keep)
         if len(together) > 1:
             _leave_out_what_is_alone(*together)
         courses = [course for session in together for course in session.courses]
-        plan, bench = first.bench.plans[first.settings.effort], first.bench
         with first.progress.task("timing", plan.processes * len(courses)) as advance:
-            time_in_rounds(courses, plan, first.settings.seed, bench.instruments(bench.workers), advance, keep)
+            time_in_rounds(courses, plan, first.settings.seed, tools, advance, keep)
         for session in together:
             sessions.measure_energy(session)
             sessions.profile_operators(session)

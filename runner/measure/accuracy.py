@@ -1,6 +1,11 @@
-"""What follows from the logits of one artifact: pure functions of arrays."""
+"""What follows from the logits of one artifact: pure functions of arrays.
+
+They may be larger than the memory: what is made of them is made of some rows at a time.
+"""
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,26 +14,29 @@ from runner.reason import Reason
 from runner.report import Accuracy, Flip
 
 Logits = NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 TOP5_ABOVE_CLASSES = 10
+BLOCK_VALUES = 1 << 17
+"""Of logits at a time: a megabyte as float64."""
 
 
 def accuracy(
     logits: Logits, host_logits: Logits, reference_logits: Logits, labels: NDArray[np.int64], classes: int
 ) -> Accuracy:
     """Judge one artifact's finite logits, N x classes, by the labels, the host's own logits and the fp32 model's."""
-    predictions = logits.argmax(axis=1)
-    ranks = label_ranks(logits, labels)
-    losses = cross_entropies(logits, labels)
+    predictions = answers(logits)
+    ranks = _by_rows(label_ranks, logits, labels)
+    losses = _by_rows(cross_entropies, logits, labels)
     return Accuracy(
         samples=len(labels),
         top1=float(np.mean(predictions == labels)),
         top5=float(np.mean(ranks < 5)) if classes > TOP5_ABOVE_CLASSES else None,
         loss=math.fsum(losses) / len(losses),
-        agreement=float(np.mean(predictions == reference_logits.argmax(axis=1))),
+        agreement=float(np.mean(predictions == answers(reference_logits))),
         snr_db=snr_db(logits, reference_logits),
         identical_to_host=_identical(logits, host_logits),
-        max_abs_difference=float(np.max(np.abs(logits.astype(np.float64) - host_logits))),
+        max_abs_difference=float(_by_rows(_distances, logits, host_logits).max()),
         least_cosine=least_cosine(logits, host_logits),
         kl_nats=kl_nats(logits, host_logits),
         flips=flips(logits, host_logits, labels),
@@ -47,7 +55,7 @@ def logits_problem(logits: Logits, samples: int, classes: int) -> Reason | None:
             detail=f"its logits have the shape {logits.shape}, and {(samples, classes)} was asked for",
             advice="pack it again",
         )
-    wrong = int((~np.isfinite(logits)).any(axis=1).sum())
+    wrong = int(_by_rows(lambda rows: (~np.isfinite(rows)).any(axis=1), logits).sum())
     if wrong:
         return Reason(
             code="not-finite",
@@ -56,6 +64,11 @@ def logits_problem(logits: Logits, samples: int, classes: int) -> Reason | None:
             advice="calibrate with more samples, or take a higher precision",
         )
     return None
+
+
+def answers(logits: Logits) -> NDArray[np.int64]:
+    """Return the class that scored highest, for each sample."""
+    return np.asarray(_by_rows(lambda rows: rows.argmax(axis=1), logits), np.int64)
 
 
 def label_ranks(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -73,20 +86,24 @@ def snr_db(logits: Logits, reference: Logits) -> float | None:
     """Return the signal to noise ratio of logits against a reference, or None where they are equal bit for bit."""
     if _identical(logits, reference):
         return None
-    signal = float(np.sum(np.square(reference, dtype=np.float64)))
-    noise = float(np.sum(np.square(logits.astype(np.float64) - reference)))
+    ours, theirs = logits.reshape(-1), reference.reshape(-1)
+
+    def signal_of(part: slice) -> float:
+        return float(np.sum(np.square(theirs[part], dtype=np.float64)))
+
+    def noise_of(part: slice) -> float:
+        return float(np.sum(np.square(ours[part].astype(np.float64) - theirs[part])))
+
     # A reference of zeros, and 0.0 against -0.0, would give infinities, which JSON does not have.
     tiny = float(np.finfo(np.float64).tiny)
-    return 10 * (math.log10(max(signal, tiny)) - math.log10(max(noise, tiny)))
+    signal, noise = (max(_pairwise(each, 0, ours.size), tiny) for each in (signal_of, noise_of))
+    return 10 * (math.log10(signal) - math.log10(noise))
 
 
 def least_cosine(logits: Logits, host_logits: Logits) -> float | None:
     """Return the least cosine of two rows of logits, or None where a row is all zeros and has no direction."""
-    ours, theirs = logits.astype(np.float64), host_logits.astype(np.float64)
-    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    if not lengths.all():
-        return None
-    return float(np.clip((ours * theirs).sum(axis=1) / lengths, -1, 1).min())
+    found = _by_rows(_cosines, logits, host_logits)
+    return None if np.isnan(found).any() else float(found.min())
 
 
 def kl_nats(logits: Logits, host_logits: Logits) -> float:
@@ -94,9 +111,8 @@ def kl_nats(logits: Logits, host_logits: Logits) -> float:
 
     Sum of p log(p / q), p of the host: Kullback and Leibler, "On Information and Sufficiency" (1951).
     """
-    host, own = log_softmax(host_logits), log_softmax(logits)
     # Rounding can leave a sum just below zero, which no divergence is.
-    return max(0.0, float((np.exp(host) * (host - own)).sum(axis=1).mean()))
+    return max(0.0, float(_by_rows(_divergences, logits, host_logits).mean()))
 
 
 def log_softmax(logits: Logits) -> NDArray[np.float64]:
@@ -107,7 +123,7 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
 
 def flips(logits: Logits, host_logits: Logits, labels: NDArray[np.int64]) -> tuple[Flip, ...]:
     """Return the samples that the host and this machine answer differently."""
-    device, host = logits.argmax(axis=1), host_logits.argmax(axis=1)
+    device, host = answers(logits), answers(host_logits)
     return tuple(
         Flip(
             sample=int(sample),
@@ -127,4 +143,41 @@ def _margin(row: Logits) -> float:
 
 
 def _identical(logits: Logits, other: Logits) -> bool:
-    return logits.tobytes() == other.tobytes()
+    ours, theirs = (np.ascontiguousarray(each).reshape(-1).view(np.uint8) for each in (logits, other))
+    step = BLOCK_VALUES * logits.itemsize
+    return ours.size == theirs.size and all(
+        np.array_equal(ours[start : start + step], theirs[start : start + step]) for start in range(0, ours.size, step)
+    )
+
+
+def _distances(logits: Logits, host_logits: Logits) -> NDArray[np.float64]:
+    return np.asarray(np.abs(logits.astype(np.float64) - host_logits).max(axis=1), np.float64)
+
+
+def _cosines(logits: Logits, host_logits: Logits) -> NDArray[np.float64]:
+    """Return the cosine of each row and the host's; NaN where one of them is all zeros."""
+    ours, theirs = logits.astype(np.float64), host_logits.astype(np.float64)
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    lengths[lengths == 0] = np.nan
+    return np.asarray(np.clip((ours * theirs).sum(axis=1) / lengths, -1, 1), np.float64)
+
+
+def _divergences(logits: Logits, host_logits: Logits) -> NDArray[np.float64]:
+    host, own = log_softmax(host_logits), log_softmax(logits)
+    return np.asarray((np.exp(host) * (host - own)).sum(axis=1), np.float64)
+
+
+def _by_rows(per_row: Callable[..., NDArray[Scalar]], logits: Logits, *others: NDArray[np.generic]) -> NDArray[Scalar]:
+    """Return what a function gives for each row of arrays of equal length, some rows at a time."""
+    step = max(1, BLOCK_VALUES // max(1, logits.shape[1]))
+    parts = [slice(start, start + step) for start in range(0, len(logits), step)]
+    return np.concatenate([per_row(logits[part], *(other[part] for other in others)) for part in parts])
+
+
+def _pairwise(part: Callable[[slice], float], start: int, end: int) -> float:
+    """Add up what `part` gives from `start` to `end` by halves, as numpy does with a whole array: to the same bits."""
+    if end - start <= BLOCK_VALUES:
+        return part(slice(start, end))
+    half = (end - start) // 2
+    middle = start + half - half % 8
+    return _pairwise(part, start, middle) + _pairwise(part, middle, end)

@@ -9,7 +9,7 @@ from runner.process import Counters
 WARMER_C = 5.0
 """By how much the machine may be warmer than at the start of the run."""
 MOST_S = 30.0
-"""No longer is waited for: a board in the sun never gets there, and says so by its figures."""
+"""No longer is waited for: a board in the sun never gets there, and that it did not is a caveat."""
 STEP_S = 0.5
 
 
@@ -22,21 +22,28 @@ class Gate:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def wait(self) -> float:
-        """Return for how many seconds it was waited; none where nothing tells the temperature."""
-        if not self._is_hot():
+    def wait(self, tell: Callable[[str], None]) -> float:
+        """Return for how many seconds it was waited; none where nothing tells the temperature.
+
+        `tell` hears what is waited for.
+        """
+        awaited = self._awaited()
+        if not awaited:
             return 0.0
         began = self.clock()
-        while self.clock() - began < MOST_S:
+        while awaited and self.clock() - began < MOST_S:
+            tell(awaited)
             self.sleep(STEP_S)
-            if not self._is_hot():
-                break
+            awaited = self._awaited()
         return round(self.clock() - began, 3)
 
-    def _is_hot(self) -> bool:
-        now = self.read()
-        if now.throttled_now:
-            return True
-        if now.temperature_c is None or self.start.temperature_c is None:
-            return False
-        return now.temperature_c > self.start.temperature_c + WARMER_C
+    def _awaited(self) -> str:
+        """Return what has to pass before the next process, or nothing."""
+        now, start = self.read(), self.start
+        # A board that was slowed down from the start stays so: its figures are void, and no wait mends them.
+        if (now.throttled_now or 0) & ~(start.throttled_now or 0):
+            return "waits until the board is no longer slowed down"
+        if now.temperature_c is None or start.temperature_c is None:
+            return ""
+        limit_c = start.temperature_c + WARMER_C
+        return f"cools down from {now.temperature_c:.0f} to {limit_c:.0f} °C" if now.temperature_c > limit_c else ""

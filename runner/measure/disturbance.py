@@ -6,11 +6,23 @@ from functools import reduce
 from operator import or_
 
 from runner.device.window import Window, delta
+from runner.measure.cooling import MOST_S
 from runner.process import Process
 from runner.reason import Level, Reason
 
 MOST_STEAL = 0.01
 """The share of CPU time that a hypervisor may give to others."""
+MOST_SWITCHES = 40.0
+"""How often a worker may lose the CPU in each second that it has had it. Beside others of its rank Linux lets it run
+for 3 to 24 ms at a time (CFS, EEVDF), so that it loses it 40 to 330 times: 265 to 740 times were seen on two CPUs with
+five to eight other programs. Where nobody had a right to its CPU it was 1 to 2 times, with one thread or several.
+"""
+STARVED = 0.9
+FEW_SWITCHES = 10.0
+"""Less than this share of even one CPU, and so many switches: others keep the CPU for long. With fewer it may have
+waited by itself, as for a GPU; threads of a runtime that sleep meanwhile leave one that works."""
+LEAST_WINDOW_NS = 100_000_000
+"""In a shorter one a single switch says nothing."""
 FIRMWARE = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 """The bits of a Raspberry Pi's firmware."""
 
@@ -36,6 +48,17 @@ def _of_machine(read: Callable[[Window], float | None]) -> Callable[[Process], f
         return read(delta(seen[0], seen[-1], seen[1:-1])) if len(seen) > 1 else None
 
     return figure
+
+
+def _switches_per_cpu_s(process: Process) -> float | None:
+    """Return how often the process lost the CPU in each second that it had it, where that was too often."""
+    usage = process.usage
+    window_ns = usage.ended_ns - usage.began_ns if usage else 0
+    if usage is None or not usage.cpu_ns or window_ns < LEAST_WINDOW_NS:
+        return None
+    rate = usage.involuntary_switches * 1e9 / usage.cpu_ns
+    starved = usage.cpu_ns < STARVED * window_ns
+    return rate if rate > (FEW_SWITCHES if starved else MOST_SWITCHES) else None
 
 
 def _all_bits(figures: Sequence[float]) -> float:
@@ -89,6 +112,20 @@ KINDS = (
         figure=_of_machine(lambda window: share if (share := window.steal_fraction or 0.0) > MOST_STEAL else None),
         told=lambda share: f"the hypervisor gave {share:.1%} of the CPU time of a timed window to others",
         advice="another time, or bare metal",
+    ),
+    Kind(
+        code="not-cooled",
+        level="caveat",
+        figure=lambda process: process.waited_s if process.waited_s >= MOST_S else None,
+        told=lambda seconds: f"the machine was still hotter than at the beginning when {seconds:.0f} s had been waited",
+        advice="a better cooler, or fewer --threads",
+    ),
+    Kind(
+        code="contended",
+        level="caveat",
+        figure=_switches_per_cpu_s,
+        told=lambda times: f"the worker lost its CPU {times:.0f} times in each second that it had one",
+        advice="end what else runs on this machine, or fewer --threads or --streams",
     ),
 )
 

@@ -14,6 +14,20 @@ TIMED_S = 10.0
 """As long as the slowest meter needs, which is NVML's."""
 
 
+def sorted_out(found: Sequence[Meter]) -> tuple[list[Meter], tuple[EnergyUse, ...]]:
+    """Ask each meter once, and return those that answer, and what is said of the others: no worker is run for them."""
+    answering, mute = list[Meter](), list[EnergyUse]()
+    for meter in found:
+        if reason := meter.obstacle():
+            nothing = EnergyUse(
+                meter=meter.name, scope=meter.scope, duration_ns=0, inferences=0, joules=None, reason=reason
+            )
+            mute.append(nothing)
+        else:
+            answering.append(meter)
+    return answering, tuple(mute)
+
+
 def energy(course: Course, meters: Sequence[Meter], workers: Workers) -> tuple[EnergyUse, ...]:
     """Call an artifact without a break for ten seconds, and return what each meter says of them.
 

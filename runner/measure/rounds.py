@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from runner.device.counters import sensors
 from runner.device.monitor import Monitor
 from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable
+from runner.manifest import Precision
 from runner.measure.cooling import Gate
 from runner.measure.latency import Plan, Timings, changed_answers, precise
 from runner.measure.workers import WORKERS, Workers
@@ -47,6 +48,8 @@ class Course:
     scenario: Scenario
     answers: NDArray[np.float32]
     """What the artifact said to every sample: what it says while it is timed has to be the same."""
+    precision: Precision = "fp32"
+    """Of its arithmetic, which says how much rounding may move its answers."""
     slowdown: float = 0.0
     """By what share each call is made longer, to see whether that is found."""
     processes: list[Process] = field(default_factory=list)
@@ -71,13 +74,15 @@ def time_in_rounds(
     seed: int,
     instruments: Instruments,
     advance: Advance,
-    ended: Callable[[], None] = lambda: None,
+    round_over: Callable[[], None] = lambda: None,
 ) -> None:
     """Fill in the courses, until each is precise enough, or has as many processes as planned.
 
-    `ended` is called whenever one or more have come to their end.
+    What a process was lost in is made up for by more rounds, until a course is given up. `round_over` is called after
+    every round.
     """
-    for turn in range(plan.processes):
+    most = plan.processes + MOST_FAILURES - 1
+    for turn in range(most):
         chance = random.Random(f"{seed}/{turn}")  # noqa: S311 - no secret
         drawn = chance.getrandbits(32)
         for course in _drawn(courses, chance):
@@ -89,13 +94,15 @@ def time_in_rounds(
                     streams=course.scenario.streams,
                     slowdown=course.slowdown,
                 )
-                time_once(course, turn, timing, instruments)
-            advance(1, course.name)
+                time_once(course, turn, timing, instruments, advance)
+            advance(int(turn < plan.processes), course.name)
         going = [course for course in courses if course.stopped is None]
+        whole = _whole_rounds(courses)
         for course in going:
-            course.stopped = _end(course, plan, last=turn + 1 == plan.processes)
-        if any(course.stopped for course in going):
-            ended()
+            done = len(course.processes) if plan.until_precise else whole
+            course.stopped = _end(course, plan, last=done >= plan.processes or turn + 1 == most)
+        if going:
+            round_over()
 
 
 def _drawn(courses: Sequence[Course], chance: random.Random) -> list[Course]:
@@ -107,11 +114,11 @@ def _drawn(courses: Sequence[Course], chance: random.Random) -> list[Course]:
     return [course for group in drawn for course in chance.sample(group, len(group))]
 
 
-def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments) -> None:
+def time_once(course: Course, turn: int, timing: Timing, instruments: Instruments, advance: Advance) -> None:
     """Start one worker process, and note what it measured, or what became of it."""
-    job, waited_s = course.job, instruments.gate.wait()
+    job, waited_s = course.job, instruments.gate.wait(lambda what: advance(0, what))
     try:
-        with instruments.watch() as monitor:
+        with instruments.watch().on(job.cpus) as monitor:
             timed = instruments.workers.time(job, timing)
     except (MeasurementError, RuntimeUnavailable) as error:
         course.failures.append(error)
@@ -119,14 +126,19 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
     course.processes.append(
         replace(timed.process, turn=turn, machine=_seen(monitor, timed.process.usage), waited_s=waited_s)
     )
-    reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches[: len(timed.logits)]]
-    changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)])
+    reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches]
+    changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)], course.precision)
     course.changed = course.changed or changed
 
 
 def _seen(monitor: Monitor, usage: Usage | None) -> tuple[Counters, ...]:
-    samples = monitor.between(usage.began_ns, usage.ended_ns) if usage else monitor.samples
-    return tuple(sample.machine for sample in samples)
+    return monitor.between(usage.began_ns, usage.ended_ns) if usage else monitor.samples
+
+
+def _whole_rounds(courses: Sequence[Course]) -> int:
+    """Return in how many rounds no course lost a process, but for those that were given up."""
+    turns = [{process.turn for process in each.processes} for each in courses if len(each.failures) < MOST_FAILURES]
+    return len(set.intersection(*turns)) if turns else 0
 
 
 def _end(course: Course, plan: Plan, *, last: bool) -> Stopped | None:

@@ -17,7 +17,7 @@ from runner.manifest import Artifact, Manifest
 from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
-from runner.measure.energy import energy
+from runner.measure.energy import energy, sorted_out
 from runner.measure.latency import PLANS, Plan
 from runner.measure.operators import operator_times
 from runner.measure.rounds import Course, Instruments, instruments
@@ -115,6 +115,17 @@ def begin(  # noqa: PLR0913 - what a run is given, and where
     )
 
 
+def warn(session: Session) -> None:
+    """Say before long work which of the scenarios this machine has too few CPUs for."""
+    cpus = session.facts.cpus
+    for scenario in (session.settings.scenario, *session.settings.more):
+        if scenario.threads * scenario.streams > cpus:
+            what = (
+                f"more threads than the {cpus} CPUs that this machine lets us keep busy: they will wait for each other"
+            )
+            session.progress.say(f"{scenario.words}: {what}; try: --threads {cpus} --streams 1")
+
+
 def answer_all(session: Session, keep: Callable[[], None]) -> None:
     """Take the answers of every artifact; `keep` is called after each. Raises RuntimeUnavailable where none runs."""
     for trial in session.trials:
@@ -141,14 +152,16 @@ def first_course(session: Session, preferred: str | None) -> Course:
 
 
 def measure_energy(session: Session) -> None:
-    """Measure the energy of every artifact that was timed, where the machine has a meter."""
-    found = session.bench.meters()
+    """Measure the energy of every artifact that was timed, where the machine has a meter; a mute one says so once."""
     timed = [trial for trial in session.trials if trial.courses and trial.courses[0].processes]
-    if not found or not timed:
+    if not timed:
+        return
+    meters, timed[0].energy = sorted_out(session.bench.meters())
+    if not meters:
         return
     with session.progress.task("energy", len(timed)) as advance:
         for trial in timed:
-            trial.energy = energy(trial.courses[0], found, session.bench.workers)
+            trial.energy = (*energy(trial.courses[0], meters, session.bench.workers), *trial.energy)
             advance(1, trial.artifact.name)
 
 
@@ -273,8 +286,8 @@ def _decide_timing(session: Session, trial: Trial, subject: Subject) -> None:
             fixed.append(scenario.batch)
             continue
         job = make_job(subject, session.evaluation.inputs, session.evaluation.preprocess, scenario)
-        name, logits = trial.artifact.name, trial.answers.logits
-        trial.courses.append(Course(name=name, job=job, scenario=scenario, answers=logits))
+        name, precision, logits = trial.artifact.name, trial.artifact.precision, trial.answers.logits
+        trial.courses.append(Course(name=name, job=job, scenario=scenario, answers=logits, precision=precision))
     if fixed:
         batches = " and ".join(map(str, dict.fromkeys(fixed)))
         detail = f"takes one sample at a time, and a batch of {batches} was asked for: its time was not taken"

@@ -60,9 +60,9 @@ class Timed:
     version: str
     process: Process
     batches: tuple[int, ...]
-    """Which batches of the evaluation set were timed, in turn."""
+    """Which batches of the evaluation set were timed, in turn; of several streams, those of one after the other."""
     logits: NDArray[np.float32]
-    """The last answer to each of them that was reached: batches x batch x classes."""
+    """The last answer to each of them: batches x batch x classes."""
 
 
 def ignore_window(_: bool) -> None:
@@ -181,8 +181,9 @@ def _output() -> Iterator[Path]:
 
 
 def _load_logits(path: Path) -> NDArray[np.float32]:
+    """Map the logits: the file's pages stay as long as they are used, also when its name is gone."""
     try:
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False), np.float32)
     except (OSError, ValueError, EOFError) as error:
         raise MeasurementError(f"the worker's logits cannot be read: {error}") from None
 

@@ -192,7 +192,8 @@ def _energy(ran: Sequence[ArtifactReport]) -> Iterator[Block]:
     scale = units.energy_scale(list(found.values()))
     names = dict.fromkeys(name for name, _ in uses)
     rows = tuple((name, *(scale.show(found.get((name, meter))) for meter in meters)) for name in names)
-    yield Table(columns=("energy of an inference", *meters), rows=rows)
+    if found:
+        yield Table(columns=("energy of an inference", *meters), rows=rows)
     missing = dict.fromkeys(f"{use.meter}: {use.reason}" for use in uses.values() if use.reason)
     yield Listing(head="What the meters see", lines=(*(f"{name}: {scope}" for name, scope in meters.items()), *missing))
 

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
@@ -56,22 +56,29 @@ def answer(order: Order, stdout: TextIO) -> Mapping[str, object]:
     """Write the logits of every sample, in batches of the job's size."""
     job = order.job
     session = load_runtime(job.format).load(job.file, job.options)
-    answered, done, reported_ns = np.empty((0,), np.float32), 0, 0
-    for batch in batches(job):
-        logits = session.run(batch)
-        if not done:
-            # One array for all: the runtime's own, one for each call, would take a kilobyte each.
-            answered = np.empty((job.inputs.shape[0], *logits.shape[1:]), np.float32)
-        # Rows that are missing would be made up from others, without a word.
-        if logits.shape != (len(batch), *answered.shape[1:]):
-            raise ValueError(f"{len(batch)} samples, and logits of the shape {logits.shape}")
-        answered[done : done + len(batch)] = logits
-        done += len(batch)
-        if (now := time.perf_counter_ns()) - reported_ns > PROGRESS_NS:
-            reported_ns = now
-            _write_line(stdout, {"done": done})
-    np.save(order.output, answered, allow_pickle=False)
+    done, reported_ns, shape = 0, 0, (0,)
+    # Written as they come: what is held does not grow with their number.
+    with order.output.open("wb") as file:
+        for batch in batches(job):
+            logits = session.run(batch)
+            if not done:
+                shape = logits.shape[1:]
+                _write_header(file, (job.inputs.shape[0], *shape))
+            # Rows that are missing would be made up from others, without a word.
+            if logits.shape != (len(batch), *shape):
+                raise ValueError(f"{len(batch)} samples, and logits of the shape {logits.shape}")
+            file.write(np.ascontiguousarray(logits, np.float32).data)
+            done += len(batch)
+            if (now := time.perf_counter_ns()) - reported_ns > PROGRESS_NS:
+                reported_ns = now
+                _write_line(stdout, {"done": done})
     return {"provider": session.provider, "version": session.version}
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Begin a .npy file of float32 rows."""
+    header = {"shape": shape, "fortran_order": False, "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32))}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _pin(cpus: tuple[int, ...]) -> None:

@@ -63,7 +63,7 @@ class Order:
     profiling_seed: int | None = None
     """Of the choice of samples to profile the operators with, instead of either."""
     output: Path
-    """Where the logits are written as .npy: all of them in order, or those of the batches that were timed."""
+    """Where the logits are written as .npy: all of them in order, or those of the batches that each stream timed."""
     parent: int
     """The process to die with."""
 

@@ -5,13 +5,13 @@ import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from runner.process import Process, Usage
 from runner.runtimes import Session, load_runtime
-from runner.worker.loop import Inputs, Phase, calls_per_sample, measure_harness, slowed, time_streams
+from runner.worker.loop import Inputs, Phase, calls_per_sample, in_time_order, measure_harness, slowed, time_streams
 from runner.worker.memory import Peaks, resident_bytes, swapped_bytes
 from runner.worker.order import Order, Timing
 from runner.worker.samples import prepared, rotation
@@ -20,6 +20,16 @@ LEAST_WARMUPS = 10
 LEAST_SAMPLES = 100
 DEVICE_CALLS = 100
 """Calls whose time on an accelerator is taken by its own events, after all the others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Border:
+    """What this process had used at one border of its timed window."""
+
+    monotonic_ns: int
+    major_faults: int
+    involuntary_switches: int
+    cpu_ns: int
 
 
 def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Mapping[str, object]:
@@ -45,36 +55,40 @@ def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Ma
     gc.disable()
     harness = measure_harness()
     runs = [slowed(each.run, timing.slowdown) for each in sessions]
-    first = time_streams(runs[:1], inputs, Phase(seconds=0.0, least=1))
+    (first,) = time_streams(runs[:1], inputs, Phase(seconds=0.0, least=1))
     warm = time_streams(runs, inputs, Phase(seconds=timing.warmup_s, least=LEAST_WARMUPS))
-    calls = calls_per_sample(warm.samples_ns, harness)
+    # Here, and not at the end: the timed calls need no more than these, but the record of their times grows.
+    run_peak, peak = peaks.end_phase(), peaks.overall()
+    warm_ns = in_time_order(warm)
+    calls = calls_per_sample(warm_ns, harness)
+    phase = Phase(seconds=timing.timed_s, least=max(LEAST_SAMPLES, len(inputs)), calls=calls)
     tell(True)
-    before = _usage()
-    timed = time_streams(
-        runs, inputs, Phase(seconds=timing.timed_s, least=max(LEAST_SAMPLES, len(inputs)), calls=calls)
-    )
-    usage = _since(before)
+    # Nothing but the calls of all streams lies between these two: throughput is what was done by this time.
+    began = _border()
+    timed = time_streams(runs, inputs, phase)
+    ended = _border()
     tell(False)
-    np.save(order.output, np.stack(timed.outputs), allow_pickle=False)
+    batches = [index for stream in timed for index in indices[: len(stream.outputs)]]
+    np.save(order.output, np.stack([output for stream in timed for output in stream.outputs]), allow_pickle=False)
     process = Process(
         import_ns=imported_ns - began_ns,
         load_ns=loaded_ns - loading_ns,
         first_ns=first.samples_ns[0],
-        warmup_ns=tuple(warm.samples_ns),
-        samples_ns=tuple(timed.samples_ns),
+        warmup_ns=tuple(warm_ns),
+        samples_ns=tuple(in_time_order(timed)),
         calls_per_sample=calls,
         device_ns=_device_times(session, inputs),
         harness=harness,
-        usage=usage,
+        usage=_usage(began, ended),
         cpus=tuple(sorted(os.sched_getaffinity(0))),
         imported_bytes=imported_bytes,
         loaded_bytes=loaded_bytes,
         import_peak_bytes=import_peak,
         load_peak_bytes=load_peak,
-        run_peak_bytes=peaks.end_phase(),
-        peak_bytes=peaks.overall(),
+        run_peak_bytes=run_peak,
+        peak_bytes=peak,
     )
-    return {"provider": session.provider, "version": session.version, "batches": indices, "process": asdict(process)}
+    return {"provider": session.provider, "version": session.version, "batches": batches, "process": asdict(process)}
 
 
 def _device_times(session: Session, inputs: Sequence[Inputs]) -> tuple[int, ...]:
@@ -85,26 +99,22 @@ def _device_times(session: Session, inputs: Sequence[Inputs]) -> tuple[int, ...]
     return tuple(each for each in times if each is not None)
 
 
-def _usage() -> Usage:
+def _border() -> _Border:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    now = time.monotonic_ns()
-    return Usage(
-        began_ns=now,
-        ended_ns=now,
+    return _Border(
+        monotonic_ns=time.monotonic_ns(),
         major_faults=used.ru_majflt,
         involuntary_switches=used.ru_nivcsw,
         cpu_ns=round((used.ru_utime + used.ru_stime) * 1e9),
-        swap_bytes=swapped_bytes(),
     )
 
 
-def _since(before: Usage) -> Usage:
-    now = _usage()
+def _usage(began: _Border, ended: _Border) -> Usage:
     return Usage(
-        began_ns=before.began_ns,
-        ended_ns=now.ended_ns,
-        major_faults=now.major_faults - before.major_faults,
-        involuntary_switches=now.involuntary_switches - before.involuntary_switches,
-        cpu_ns=now.cpu_ns - before.cpu_ns,
-        swap_bytes=now.swap_bytes,
+        began_ns=began.monotonic_ns,
+        ended_ns=ended.monotonic_ns,
+        major_faults=ended.major_faults - began.major_faults,
+        involuntary_switches=ended.involuntary_switches - began.involuntary_switches,
+        cpu_ns=ended.cpu_ns - began.cpu_ns,
+        swap_bytes=swapped_bytes(),
     )

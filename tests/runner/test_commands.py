@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -227,6 +228,79 @@ def test_a_run_that_is_killed_leaves_what_was_finished(bundle: Path, here: Path)
     answered = found.artifacts[0].accuracy
     assert answered is not None
     assert answered.top1 == 1.0
+
+
+ROUNDS = """
+import fcntl, os, termios
+if os.isatty(0):
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from runner.measure import session
+from runner.measure.latency import Plan
+session.PLANS = {"quick": Plan(processes=10_000, warmup_s=0, timed_s=0, until_precise=False)}
+from runner.cli import main
+main()
+"""
+
+
+def measuring(bundle: Path, terminal: int | None = None) -> subprocess.Popen[bytes]:
+    """Start rounds without end, on a terminal of their own if there is one."""
+    return subprocess.Popen(
+        [sys.executable, "-c", ROUNDS, str(bundle), "--artifact", "fp32.onnx", "--threads", "1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=terminal or subprocess.DEVNULL,
+        stdout=terminal or subprocess.DEVNULL,
+        stderr=terminal or subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def rounds_kept(path: Path) -> int:
+    """Return of how many rounds the report has times that stands there by now."""
+    latency = report.load(path).artifacts[0].latency if path.exists() else None
+    return len(latency.processes) if latency else 0
+
+
+def wait_for_rounds(path: Path, count: int) -> None:
+    """Wait until the times of so many rounds are kept."""
+    deadline = time.monotonic() + LONGEST_S
+    while rounds_kept(path) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)])
+def test_what_was_timed_is_kept_when_a_signal_ends_the_run(
+    bundle: Path, here: Path, number: signal.Signals, code: int
+) -> None:
+    running, path = measuring(bundle), here / "net.report.json"
+    try:
+        wait_for_rounds(path, 2)
+        running.send_signal(number)
+        assert running.wait(timeout=LONGEST_S) == code
+    finally:
+        running.kill()
+        running.wait()
+    found = report.load(path)
+    assert (found.complete, verify.contradictions(found)) == (False, ())
+    latency = found.artifacts[0].latency
+    assert latency is not None
+    assert (len(latency.processes) >= 2, latency.failures, latency.stopped) == (True, (), "interrupted")
+
+
+def test_a_terminal_that_is_closed_leaves_the_report_of_what_was_finished(bundle: Path, here: Path) -> None:
+    keyboard, terminal = os.openpty()
+    running, path = measuring(bundle, terminal), here / "net.report.json"
+    os.close(terminal)
+    try:
+        while rounds_kept(path) < 1:
+            os.read(keyboard, 1 << 16)  # the bar is drawn, and somebody has to look
+        os.close(keyboard)
+        assert running.wait(timeout=LONGEST_S) == 129
+    finally:
+        running.kill()
+        running.wait()
+    found = report.load(path)
+    assert (found.complete, rounds_kept(path) >= 1, verify.contradictions(found)) == (False, True, ())
 
 
 def test_scenarios_of_the_command_line_are_their_product(

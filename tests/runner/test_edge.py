@@ -1,6 +1,7 @@
 """Where commands end: one message, the exit code of its class, and never a traceback that nobody asked for."""
 
 import errno
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,50 @@ def test_what_nobody_foresaw_is_one_line_and_the_way_to_the_traceback(
 def test_an_interruption_is_130(capsys: pytest.CaptureFixture[str]) -> None:
     assert edge.run(raising(KeyboardInterrupt()), [], program="p") == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_that_ends_is_an_interruption_with_its_own_code(
+    number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body() -> None:
+        try:
+            signal.raise_signal(number)
+            pytest.fail("it went on")
+        finally:
+            # What an interrupted command writes at its end is not interrupted again.
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+            click.echo("written")
+
+    before = [signal.getsignal(each) for each in edge.ENDING]
+    assert edge.run(ending(body), [], program="p") == code
+    assert capsys.readouterr() == ("written\n", "interrupted\n")
+    assert [signal.getsignal(each) for each in edge.ENDING] == before
+
+
+def test_a_command_that_tells_itself_that_it_was_interrupted_ends_with_the_signals_code() -> None:
+    def body() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            click.get_current_context().exit(edge.INTERRUPTED)
+
+    assert edge.run(ending(body), [], program="p") == 143
+
+
+def test_what_nohup_has_ignored_stays_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    def body() -> None:
+        signal.raise_signal(signal.SIGHUP)
+        click.echo("went on")
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert edge.run(ending(body), [], program="p") == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert capsys.readouterr() == ("went on\n", "")
 
 
 def test_what_the_system_refuses_is_told_with_the_file(capsys: pytest.CaptureFixture[str]) -> None:

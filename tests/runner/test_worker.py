@@ -60,6 +60,9 @@ def test_a_worker_answers_every_sample_in_order(tmp_path: Path, form: Format) ->
     answered = WORKERS.answer(_job(tmp_path, form=form), lambda steps_=1, note="": steps.append(steps_))
     np.testing.assert_allclose(answered.logits, networks.expected_logits(INPUTS), rtol=1e-4, atol=1e-4)
     assert sum(steps) == SAMPLES
+    # Mapped, and not in memory twice; nor can they be written to.
+    assert isinstance(answered.logits.base, np.memmap)
+    assert not answered.logits.flags.writeable
 
 
 def test_a_batch_that_does_not_divide_the_samples_leaves_none_out(tmp_path: Path) -> None:

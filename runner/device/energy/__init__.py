@@ -10,8 +10,6 @@ from runner.device.energy import ina3221, nvml, pmic, rapl
 from runner.device.energy.sensor import Reading, Sensor
 from runner.device.ticker import Ticker
 
-NO_METER = "this machine has no sensor of energy that is known here (RAPL, INA3221, Raspberry Pi 5, NVML)"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Energy:
@@ -36,6 +34,9 @@ class Meter(Protocol):
     @property
     def scope(self) -> str:
         """What is measured, in words: never more than the sensor sees."""
+
+    def obstacle(self) -> str:
+        """Return why nothing can be measured, or nothing: the sensor is asked once."""
 
     def start(self) -> None:
         """Begin a window."""
@@ -63,6 +64,10 @@ class SensorMeter:
     def scope(self) -> str:
         """What is measured, in words."""
         return self._sensor.scope
+
+    def obstacle(self) -> str:
+        """Return why nothing can be measured, or nothing."""
+        return self._sensor.unreadable if self._sensor.read() is None else ""
 
     def start(self) -> None:
         """Begin a window."""
@@ -99,6 +104,6 @@ class SensorMeter:
 
 
 def meters(root: Path = Path("/")) -> tuple[Meter, ...]:
-    """Return what can measure energy here; a sensor that only root may read is among them, and says so."""
+    """Return what may measure energy here; a sensor that only root may read is among them, and says so when asked."""
     found = (*rapl.sensors(root), *ina3221.sensors(root), *pmic.sensors(root), *nvml.sensors(root))
     return tuple(SensorMeter(sensor) for sensor in found)

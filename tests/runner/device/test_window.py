@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.device.counters import ProcessCounters
-from runner.device.window import delta, process_delta
+from runner.device.window import delta
 from runner.process import Counters
 
 START = Counters(
@@ -17,14 +16,6 @@ START = Counters(
     nr_throttled=10,
     steal_ticks=100,
     total_ticks=10_000,
-)
-PROCESS = ProcessCounters(
-    monotonic_ns=1_000,
-    major_faults=5,
-    voluntary_switches=20,
-    involuntary_switches=7,
-    swap_bytes=0,
-    cpu_time_ns=4_000_000_000,
 )
 
 
@@ -73,17 +64,3 @@ def test_a_counter_that_is_missing_or_ran_backwards_has_no_growth() -> None:
 
 def test_no_time_has_no_share_of_stolen_time() -> None:
     assert delta(START, START).steal_fraction is None
-
-
-def test_a_process_has_what_grew_and_the_most_that_was_swapped_out() -> None:
-    end = replace(
-        PROCESS,
-        monotonic_ns=3_000,
-        major_faults=6,
-        voluntary_switches=19,
-        involuntary_switches=17,
-        cpu_time_ns=5_000_000_000,
-    )
-    found = process_delta(PROCESS, end, [replace(PROCESS, swap_bytes=4096)])
-    assert (found.duration_ns, found.major_faults, found.involuntary_switches) == (2_000, 1, 10)
-    assert (found.voluntary_switches, found.swap_bytes, found.cpu_time_ns) == (None, 4096, 1_000_000_000)

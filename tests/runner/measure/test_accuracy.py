@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.spatial import distance
 
+from runner.measure import accuracy as module
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.report import Flip
 
@@ -79,6 +80,66 @@ def test_a_reference_of_zeros_still_gives_a_number_that_json_can_hold() -> None:
     found = accuracy(REFERENCE, REFERENCE, zeros, LABELS, 3)
     assert found.snr_db is not None
     assert -4000 < found.snr_db < -3000
+
+
+def whole(logits: Logits, host: Logits, reference: Logits, labels: NDArray[np.int64]) -> dict[str, object]:
+    """Return the figures by formulas of whole arrays."""
+
+    def log_softmax(rows: Logits) -> NDArray[np.float64]:
+        shifted = rows.astype(np.float64) - rows.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+    every = np.arange(len(labels))
+    signal = float(np.sum(np.square(reference, dtype=np.float64)))
+    noise = float(np.sum(np.square(logits.astype(np.float64) - reference)))
+    ours, theirs = logits.astype(np.float64), host.astype(np.float64)
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    p, q = log_softmax(host), log_softmax(logits)
+    return {
+        "predictions": tuple(logits.argmax(axis=1).tolist()),
+        "label_ranks": tuple((logits > logits[every, labels][:, None]).sum(axis=1).tolist()),
+        "losses": tuple((-log_softmax(logits)[every, labels]).tolist()),
+        "agreement": float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1))),
+        "snr_db": 10 * (math.log10(signal) - math.log10(noise)),
+        "max_abs_difference": float(np.abs(ours - theirs).max()),
+        "least_cosine": float(((ours * theirs).sum(axis=1) / lengths).min()),
+        "kl_nats": float((np.exp(p) * (p - q)).sum(axis=1).mean()),
+    }
+
+
+@pytest.mark.parametrize(("samples", "classes"), [(1, 4097), (3, 1500), (257, 10), (1000, 7), (4099, 2), (64, 1000)])
+def test_some_rows_at_a_time_give_the_bits_of_the_whole(
+    samples: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK_VALUES", 1 << 10)
+    rng = np.random.default_rng(samples)
+    reference = rng.normal(0, 3, (samples, classes)).astype(np.float32)
+    host = reference + rng.normal(0, 0.1, reference.shape).astype(np.float32)
+    logits = host + rng.normal(0, 0.5, reference.shape).astype(np.float32)
+    labels = rng.integers(0, classes, samples)
+    found = accuracy(logits, host, reference, labels, classes)
+    expected = whole(logits, host, reference, labels)
+    assert {name: getattr(found, name) for name in expected} == expected
+    flipped = logits.argmax(axis=1) != host.argmax(axis=1)
+    assert [flip.sample for flip in found.flips] == np.flatnonzero(flipped).tolist()
+
+
+@pytest.mark.parametrize("place", [(0, 0), (999, 6), (500, 3)])
+def test_one_bit_in_any_block_makes_logits_another(place: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_VALUES", 1 << 10)
+    logits = np.random.default_rng(0).normal(0, 3, (1000, 7)).astype(np.float32)
+    labels = np.zeros(1000, np.int64)
+    logits[place] = 0.0
+    assert accuracy(logits, logits.copy(), logits, labels, 7).identical_to_host
+    other = logits.copy()
+    other[place] = -0.0
+    found = accuracy(logits, other, logits, labels, 7)
+    assert (found.identical_to_host, found.max_abs_difference) == (False, 0.0)
+    wrong = logits.copy()
+    wrong[place] = np.nan
+    reason = logits_problem(wrong, 1000, 7)
+    assert reason is not None
+    assert reason.detail == "1 of 1000 answers hold a NaN or an infinity"
 
 
 def test_top5_is_given_only_with_more_than_ten_classes() -> None:

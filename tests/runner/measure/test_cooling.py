@@ -16,6 +16,7 @@ class Sun:
     """Sleeps at once, and remembers for how long it was to."""
 
     slept: list[float] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
     def clock(self) -> float:
         """Return the time, in seconds."""
@@ -44,29 +45,39 @@ def test_nobody_waits_on_a_machine_that_is_as_cool_as_before_or_tells_nothing(
     start: float | None, now: float | None
 ) -> None:
     sun = Sun()
-    assert gate(sun, celsius(now), counters(temperature_c=start)).wait() == 0.0
-    assert sun.slept == []
+    assert gate(sun, celsius(now), counters(temperature_c=start)).wait(sun.told.append) == 0.0
+    assert (sun.slept, sun.told) == ([], [])
 
 
 def test_a_machine_that_is_too_warm_is_waited_for() -> None:
     sun = Sun()
-    waited_s = gate(sun, celsius(61.0, 58.0, 55.1, 55.0), counters(temperature_c=50.0)).wait()
+    waited_s = gate(sun, celsius(61.0, 58.0, 55.6, 55.0), counters(temperature_c=50.0)).wait(sun.told.append)
     assert (waited_s, sun.slept) == (3 * STEP_S, [STEP_S] * 3)
+    assert sun.told == [f"cools down from {hot} to 55 °C" for hot in (61, 58, 56)]
 
 
 def test_a_machine_that_never_cools_down_is_given_up_after_thirty_seconds() -> None:
     sun = Sun()
-    assert gate(sun, celsius(80.0), counters(temperature_c=50.0)).wait() == MOST_S == 30.0
+    assert gate(sun, celsius(80.0), counters(temperature_c=50.0)).wait(sun.told.append) == MOST_S == 30.0
     assert sum(sun.slept) == 30.0
 
 
 def test_a_board_that_slows_itself_down_is_waited_for_whatever_its_temperature() -> None:
     sun = Sun()
     seen = [counters(throttled_now=4), counters(throttled_now=2), counters(throttled_now=0)]
-    assert gate(sun, seen, counters(throttled_now=0)).wait() == 2 * STEP_S
+    assert gate(sun, seen, counters(throttled_now=0)).wait(sun.told.append) == 2 * STEP_S
+    assert sun.told == ["waits until the board is no longer slowed down"] * 2
+
+
+def test_nobody_waits_for_what_was_so_from_the_start() -> None:
+    sun = Sun()
+    under_voltage = counters(throttled_now=1)
+    assert gate(sun, [under_voltage], under_voltage).wait(sun.told.append) == 0.0
+    assert gate(sun, [counters(throttled_now=3), under_voltage], under_voltage).wait(sun.told.append) == STEP_S
+    assert gate(sun, [counters(throttled_now=1), under_voltage], counters()).wait(sun.told.append) == MOST_S
 
 
 def test_one_gate_is_passed_again_and_again() -> None:
     sun = Sun()
     often = gate(sun, celsius(60.0, 50.0, 60.0, 60.0, 50.0), counters(temperature_c=50.0))
-    assert [often.wait(), often.wait(), often.wait()] == [0.5, 1.0, 0.0]
+    assert [often.wait(sun.told.append) for _ in range(3)] == [0.5, 1.0, 0.0]

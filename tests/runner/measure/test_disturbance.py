@@ -17,14 +17,21 @@ def saw(*machine: Counters) -> Process:
     return replace(QUIET, machine=machine)
 
 
-def used(*, major_faults: int = 0, swap_bytes: int | None = 0) -> Process:
+def used(
+    *,
+    major_faults: int = 0,
+    swap_bytes: int | None = 0,
+    switches: int = 2,
+    cpu_s: float = 1.0,
+    window_s: float = 1.0,
+) -> Process:
     """Return a process that used so much."""
     usage = Usage(
         began_ns=0,
-        ended_ns=10**9,
+        ended_ns=round(window_s * 1e9),
         major_faults=major_faults,
-        involuntary_switches=500,
-        cpu_ns=10**9,
+        involuntary_switches=switches,
+        cpu_ns=round(cpu_s * 1e9),
         swap_bytes=swap_bytes,
     )
     return replace(QUIET, usage=usage)
@@ -118,6 +125,51 @@ def ticks(steal: int, total: int) -> Counters:
             ),
             id="steal",
         ),
+        pytest.param(
+            replace(QUIET, waited_s=30.213),
+            Reason(
+                code="not-cooled",
+                level="caveat",
+                detail="the machine was still hotter than at the beginning when 30 s had been waited, "
+                "in 1 of 3 processes",
+                evidence={"processes": 1, "most": 30.213},
+                advice="a better cooler, or fewer --threads",
+            ),
+            id="a machine that did not cool down",
+        ),
+        pytest.param(
+            used(switches=200, cpu_s=0.45),
+            Reason(
+                code="contended",
+                level="caveat",
+                detail="the worker lost its CPU 444 times in each second that it had one, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 200 * 1e9 / 450_000_000},
+                advice="end what else runs on this machine, or fewer --threads or --streams",
+            ),
+            id="a CPU that others had for half of the time",
+        ),
+        pytest.param(
+            used(switches=123, cpu_s=1.5),
+            Reason(
+                code="contended",
+                level="caveat",
+                detail="the worker lost its CPU 82 times in each second that it had one, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 82},
+                advice="end what else runs on this machine, or fewer --threads or --streams",
+            ),
+            id="one CPU of two that others had for half of the time",
+        ),
+        pytest.param(
+            used(switches=11, cpu_s=1.0, window_s=2.0),
+            Reason(
+                code="contended",
+                level="caveat",
+                detail="the worker lost its CPU 11 times in each second that it had one, in 1 of 3 processes",
+                evidence={"processes": 1, "most": 11},
+                advice="end what else runs on this machine, or fewer --threads or --streams",
+            ),
+            id="others that kept the CPU for long",
+        ),
     ],
 )
 def test_what_disturbed_one_of_three_processes_is_told_with_its_evidence(process: Process, reason: Reason) -> None:
@@ -143,6 +195,13 @@ def test_what_disturbed_one_of_three_processes_is_told_with_its_evidence(process
         pytest.param(saw(ticks(10, 1_000), ticks(12, 1_200)), id="steal of exactly one hundredth"),
         pytest.param(used(), id="nothing from the disk"),
         pytest.param(used(swap_bytes=None), id="swap that cannot be read"),
+        pytest.param(replace(QUIET, waited_s=29.5), id="a machine that cooled down in the end"),
+        pytest.param(used(switches=40), id="as many switches as a machine has that does nothing else"),
+        pytest.param(used(switches=160, cpu_s=4.0), id="four threads that work, each with as few"),
+        pytest.param(used(switches=10, cpu_s=1.2, window_s=1.0), id="threads that sleep while one works"),
+        pytest.param(used(switches=1, cpu_s=0.2), id="a process that waits for a GPU"),
+        pytest.param(used(switches=7, cpu_s=0.01, window_s=0.05), id="a window too short to tell"),
+        pytest.param(used(switches=7, cpu_s=0.0), id="no CPU time that could be read"),
     ],
 )
 def test_what_did_not_happen_or_cannot_be_known_is_not_told(process: Process) -> None:
@@ -175,4 +234,5 @@ def test_kinds_of_disturbance_are_told_apart() -> None:
         ("throttled", "invalid"),
         ("major-faults", "invalid"),
         ("steal", "caveat"),
+        ("not-cooled", "caveat"),
     ]

@@ -1,23 +1,26 @@
 """The energy of an artifact: a pass of its own, between the borders of the timed window."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from runner.device.energy import Energy
 from runner.errors import MeasurementError
+from runner.measure import run
 from runner.measure.energy import TIMED_S, energy
 from runner.measure.rounds import Course
 from runner.measure.workers import WORKERS, Timed, ignore_window
-from runner.report import EnergyUse, Scenario
+from runner.report import EnergyUse, Scenario, Settings
 from runner.runtimes import Options
 from runner.worker.order import ArrayLocation, Job, Timing
 from tests import networks
 from tests.fakes import FakeWorkers, Script
+from tests.runner.measure.scripted import bench, bundle, workers
 
 SAMPLES = 40
+SETTINGS = Settings(threads=1)
 LOGITS = np.zeros((SAMPLES, 3), np.float32)
 
 
@@ -26,9 +29,15 @@ class FakeMeter:
     """Says what it is told to, and remembers when it was asked."""
 
     joules: float | None = 2.0
+    mute: str = ""
     asked: list[str] = field(default_factory=list)
     name: str = "fake"
     scope: str = "all of it"
+
+    def obstacle(self) -> str:
+        """Say whether there is anything to be read."""
+        self.asked.append("obstacle")
+        return self.mute
 
     def start(self) -> None:
         """Begin a window."""
@@ -65,6 +74,37 @@ def test_the_joules_of_a_window_are_told_with_what_was_done_in_it(tmp_path: Path
     assert (found[1].joules_per_inference, found[1].reason) == (None, "only root may read it")
     assert meter.asked == unread.asked == ["start", "stop"]
     assert [timing.timed_s for _, timing in workers.timed] == [TIMED_S]
+
+
+FOR_ROOT = "the counter is for root alone"
+
+
+def session_with(folder: Path, fake: FakeWorkers, *meters: FakeMeter) -> list[tuple[EnergyUse, ...]]:
+    """Measure a bundle of two artifacts, and return the energy of each."""
+    found = replace(bench(fake), meters=lambda: meters)
+    return [artifact.energy for artifact in run(bundle(folder / "net.edgepack"), SETTINGS, bench=found).artifacts]
+
+
+def test_a_meter_that_is_mute_says_so_once_and_no_worker_runs_for_it(tmp_path: Path) -> None:
+    meter, fake = FakeMeter(mute=FOR_ROOT), workers({"fp32.onnx": (200_000,), "int8.onnx": (90_000,)})
+    first, second = session_with(tmp_path, fake, meter)
+    assert first == (
+        EnergyUse(meter="fake", scope="all of it", duration_ns=0, inferences=0, joules=None, reason=FOR_ROOT),
+    )
+    assert (second, meter.asked) == ((), ["obstacle"])
+    assert TIMED_S not in {timing.timed_s for _, timing in fake.timed}
+
+
+def test_meters_that_answer_measure_every_artifact_beside_one_that_is_mute(tmp_path: Path) -> None:
+    mute, meter = FakeMeter(mute=FOR_ROOT, name="mute"), FakeMeter()
+    fake = workers({"fp32.onnx": (200_000,), "int8.onnx": (90_000,)})
+    energies = session_with(tmp_path, fake, mute, meter)
+    assert [[(use.meter, use.joules) for use in each] for each in energies] == [
+        [("fake", 2.0), ("mute", None)],
+        [("fake", 2.0)],
+    ]
+    assert (mute.asked, meter.asked) == (["obstacle"], ["obstacle", "start", "stop", "start", "stop"])
+    assert [timing.timed_s for _, timing in fake.timed].count(TIMED_S) == 2
 
 
 def test_a_worker_that_dies_has_no_energy(tmp_path: Path) -> None:

@@ -27,8 +27,11 @@ import runner.runtimes.onnx as onnx
 load = onnx.load
 
 class Faulty:
+    loaded = 0
+
     def __init__(self, session, name):
-        self.session, self.name, self.calls = session, name, 0
+        Faulty.loaded += 1
+        self.session, self.name, self.calls, self.number = session, name, 0, Faulty.loaded
         self.provider, self.version = session.provider, session.version
 
     def device_ns(self, inputs):
@@ -111,6 +114,17 @@ def test_a_runtime_that_answers_otherwise_the_second_time_is_void(
     assert (report.fastest, report.status) == (None, "invalid")
 
 
+def test_a_stream_beside_the_first_that_answers_otherwise_is_found(
+    source: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("logits = logits[:, ::-1] if self.number == 2 else logits", monkeypatch)
+    (alone,) = measured(source, 1, only=("int8.onnx",)).artifacts
+    assert "answers-changed" not in {reason.code for reason in alone.reasons}
+    (artifact,) = measured(source, 1, only=("int8.onnx",), settings=Settings(threads=1, streams=2)).artifacts
+    (changed,) = (reason for reason in artifact.reasons if reason.code == "answers-changed")
+    assert " answers differ, and logits by up to " in changed.detail
+
+
 @pytest.mark.parametrize(
     ("fault", "code", "what"),
     [
@@ -173,7 +187,7 @@ def test_a_worker_that_is_killed_in_mid_run_is_recorded_and_its_artifact_stays_v
     marker = tmp_path / "killed"
     once = f"marker = pathlib.Path({str(marker)!r}); "
     put(LATER + once + "marker.exists() or [marker.touch(), os.kill(os.getpid(), 9)]", monkeypatch)
-    (artifact,) = measured(source, 6, only=("int8.onnx",)).artifacts
+    (artifact,) = measured(source, 5, only=("int8.onnx",)).artifacts
     latency = artifact.latency
     assert latency is not None
     assert latency.failures == ("the worker was ended by SIGKILL",)

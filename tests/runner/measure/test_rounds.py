@@ -53,13 +53,12 @@ def time_all(
     fake: Workers,
     plan: Plan,
     *,
-    gate: Gate | None = None,
-    ended: Callable[[], None] = lambda: None,
+    round_over: Callable[[], None] = lambda: None,
     seed: int = 0,
 ) -> None:
     """Time the courses on a machine without sensors."""
-    tools = Instruments(workers=fake, watch=lambda: Monitor(root=Path("/nowhere")), gate=gate or calm())
-    time_in_rounds(courses, plan, seed, tools, lambda *_, **__: None, ended)
+    tools = Instruments(workers=fake, watch=lambda: Monitor(root=Path("/nowhere")), gate=calm())
+    time_in_rounds(courses, plan, seed, tools, lambda *_, **__: None, round_over)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +96,48 @@ def test_a_course_ends_after_three_failures_and_the_others_go_on() -> None:
     )
     assert (len(sturdy.processes), sturdy.failures, sturdy.stopped) == (10, [], "budget")
     assert [process.turn for process in frail.processes] == [0, 2]
+
+
+def test_a_process_that_is_lost_is_made_up_for_by_another_round() -> None:
+    dies = {number: MeasurementError(f"death {number}") for number in (1, 5)}
+    fake = FakeWorkers({"a": Script(logits=LOGITS, dies=dies), "b": Script(logits=LOGITS, medians_ns=SCATTERED)})
+    frail, sturdy = course("a"), course("b")
+    steps: list[int] = []
+    tools = Instruments(workers=fake, watch=lambda: Monitor(root=Path("/nowhere")), gate=calm())
+    plan = Plan(processes=5, warmup_s=0, timed_s=0)
+    time_in_rounds([frail, sturdy], plan, 0, tools, lambda steps_=1, note="": steps.append(steps_))
+    assert [process.turn for process in frail.processes] == [0, 2, 3, 4, 6]
+    assert (frail.timings().failures, frail.stopped) == (("death 1", "death 5"), "budget")
+    assert ([process.turn for process in sturdy.processes], sturdy.stopped) == ([*range(5)], "budget")
+    assert sum(steps) == 10
+
+
+def test_of_courses_that_are_judged_beside_each_other_all_make_up_for_a_lost_round() -> None:
+    dies = {2: MeasurementError("a death")}
+    fake = FakeWorkers({"a": Script(logits=LOGITS, dies=dies), "b": Script(logits=LOGITS)})
+    both = [course("a"), course("b")]
+    time_all(both, fake, Plan(processes=8, warmup_s=0, timed_s=0, until_precise=False))
+    assert [[process.turn for process in each.processes] for each in both] == [[0, 1, 3, 4, 5, 6, 7, 8], [*range(9)]]
+    assert [each.stopped for each in both] == ["budget", "budget"]
+
+
+def test_a_course_that_was_given_up_holds_up_no_other() -> None:
+    dies = {number: MeasurementError("a death") for number in range(3)}
+    fake = FakeWorkers({"a": Script(logits=LOGITS, dies=dies), "b": Script(logits=LOGITS)})
+    both = [course("a"), course("b")]
+    time_all(both, fake, Plan(processes=8, warmup_s=0, timed_s=0, until_precise=False))
+    assert [(len(each.processes), each.stopped) for each in both] == [(0, "failures"), (8, "budget")]
+
+
+def test_rounds_come_to_an_end_however_the_losses_fall() -> None:
+    lost = {"a": (0, 1), "b": (2, 3)}
+    scripts = {
+        name: Script(logits=LOGITS, dies={number: MeasurementError("a death") for number in numbers})
+        for name, numbers in lost.items()
+    }
+    both = [course("a"), course("b")]
+    time_all(both, FakeWorkers(scripts), Plan(processes=8, warmup_s=0, timed_s=0, until_precise=False))
+    assert [(len(each.processes), each.stopped) for each in both] == [(8, "budget"), (8, "budget")]
 
 
 def test_a_course_that_is_interrupted_says_so_and_keeps_its_processes() -> None:
@@ -144,12 +185,16 @@ def test_a_course_that_is_precise_is_not_run_on_while_others_are() -> None:
     assert names[16:] == ["b"] * 4
 
 
-def test_it_is_told_whenever_a_course_has_ended() -> None:
+def test_it_is_told_whenever_a_round_is_over() -> None:
     fake = workers(a=STEADY, b=SCATTERED, c=STEADY)
     heard: list[int] = []
     courses = [course(name) for name in "abc"]
-    time_all(courses, fake, Plan(processes=12, warmup_s=0, timed_s=0), ended=lambda: heard.append(len(fake.timed)))
-    assert heard == [24, 28]
+    plan = Plan(processes=12, warmup_s=0, timed_s=0)
+    time_all(courses, fake, plan, round_over=lambda: heard.append(len(fake.timed)))
+    assert heard == [3, 6, 9, 12, 15, 18, 21, 24, 25, 26, 27, 28]
+    heard.clear()
+    time_all([course("a")], fake, plan, round_over=lambda: heard.append(len(fake.timed)))
+    assert heard == [*range(29, 37)]  # and nothing of the four rounds in which nobody runs
 
 
 def test_the_scenario_and_the_slowdown_reach_the_worker() -> None:
@@ -171,8 +216,18 @@ def test_the_wait_for_a_machine_that_is_hot_is_kept_with_the_process() -> None:
         sleep=slept.append,
     )
     one = course("a")
-    time_all([one], workers(a=STEADY), Plan(processes=3, warmup_s=0, timed_s=0), gate=gate)
+    tools = Instruments(workers=workers(a=STEADY), watch=lambda: Monitor(root=Path("/nowhere")), gate=gate)
+    told: list[tuple[int, str]] = []
+    plan = Plan(processes=3, warmup_s=0, timed_s=0)
+    time_in_rounds([one], plan, 0, tools, lambda steps=1, note="": told.append((steps, note)))
     assert [process.waited_s for process in one.processes] == [0.0, 1.0, 30.0]
+    assert told[:5] == [
+        (1, "a"),
+        (0, "cools down from 57 to 55 °C"),
+        (0, "cools down from 56 to 55 °C"),
+        (1, "a"),
+        (0, "cools down from 80 to 55 °C"),
+    ]
 
 
 @dataclass

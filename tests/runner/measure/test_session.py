@@ -1,7 +1,8 @@
 """What becomes of a session: its scenarios, what is kept on the way, and what a throttled board voids."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from runner.facts import DeviceFacts
 from runner.measure import run
 from runner.measure.latency import Plan
 from runner.measure.rounds import Instruments
-from runner.measure.workers import Answered, Timed, ignore_window
+from runner.measure.workers import Answered, Timed, Workers, ignore_window
 from runner.operators import OperatorTime
 from runner.progress import Advance
 from runner.render import report_page
@@ -24,7 +25,7 @@ from runner.render.page import as_text
 from runner.report import Effort, Latency, Report, Scenario, Settings, read
 from runner.worker.order import Job, Timing
 from tests import bundles
-from tests.fakes import FakeWorkers, Script, calm
+from tests.fakes import FakeWorkers, RecordingProgress, Script, calm, quiet
 from tests.runner.device.test_monitor import board
 from tests.runner.measure.scripted import FP32, bench, bundle, logits, workers
 
@@ -120,21 +121,23 @@ def test_what_happened_in_another_scenario_is_told_with_its_name(tmp_path: Path)
 
 @dataclass(kw_only=True)
 class Frail(FakeWorkers):
-    """Workers of which the first few die, by the batch."""
+    """Workers of which some die, by the batch and their number in it."""
 
     scripts: Mapping[str, Script] = field(kw_only=False)
-    deaths: dict[int, int]
+    deaths: Mapping[int, Sequence[int]]
+    started: Counter[int] = field(default_factory=Counter)
 
     def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
         """Die, or return scripted times."""
-        if self.deaths.get(job.batch, 0) > 0:
-            self.deaths[job.batch] -= 1
+        number = self.started[job.batch]
+        self.started[job.batch] += 1
+        if number in self.deaths.get(job.batch, ()):
             raise MeasurementError("out of memory", advice="fewer --threads")
         return super().time(job, timing, window)
 
 
 def test_a_scenario_that_is_void_leaves_the_first_its_figures(tmp_path: Path) -> None:
-    frail = Frail({"fp32.onnx": Script(logits=logits(), medians_ns=(200_000,))}, deaths={8: 1, 32: 5})
+    frail = Frail({"fp32.onnx": Script(logits=logits(), medians_ns=(200_000,))}, deaths={8: (4, 5, 6), 32: range(5)})
     settings = Settings(threads=1, more=(Scenario(threads=1, batch=8), Scenario(threads=1, batch=32)))
     report = run(bundle(tmp_path / "net.edgepack", FP32), settings, bench=bench(frail))
     (artifact,) = report.artifacts
@@ -163,19 +166,21 @@ def test_every_scenario_follows_from_its_record_and_a_figure_that_was_made_up_is
     )
 
 
-def test_a_valid_report_is_kept_after_every_artifact(tmp_path: Path) -> None:
+def test_a_valid_report_is_kept_after_every_artifact_and_every_round(tmp_path: Path) -> None:
     kept: list[Report] = []
-    source, quiet = bundle(tmp_path / "net.edgepack"), bench(workers(MEDIANS))
-    last = run(source, SETTINGS, bench=replace(quiet, save=kept.append))
-    assert [report.complete for report in kept] == [False] * 3
+    source, still = bundle(tmp_path / "net.edgepack"), bench(workers(MEDIANS))
+    last = run(source, SETTINGS, bench=replace(still, save=kept.append))
+    assert [report.complete for report in kept] == [False] * 7
     assert last.complete
     for report in kept:
         assert read(codec.write_json(report), "report.json") == report
         assert verify.contradictions(report) == ()
     answered = [[artifact.accuracy is not None for artifact in report.artifacts] for report in kept]
-    assert answered == [[True, False], [True, True], [True, True]]
-    timed = [[artifact.latency is not None for artifact in report.artifacts] for report in kept]
-    assert timed == [[False, False], [False, False], [True, True]]
+    assert answered == [[True, False]] + [[True, True]] * 6
+    timed = [
+        [len(artifact.latency.processes) if artifact.latency else 0 for artifact in report.artifacts] for report in kept
+    ]
+    assert timed == [[0, 0], [0, 0], [1, 1], [2, 2], [3, 3], [4, 4], [5, 5]]
     assert codes(kept[0], "int8.onnx") == codes(kept[1], "fp32.onnx") == [("interrupted", "note")]
 
 
@@ -187,7 +192,19 @@ def test_what_is_precise_is_kept_before_the_others_come_to_their_end(tmp_path: P
     stopped = [
         [artifact.latency.stopped if artifact.latency else None for artifact in report.artifacts] for report in kept
     ]
-    assert stopped == [[None, None]] * 2 + [["interrupted", "precision"], ["budget", "precision"]]
+    going = [["interrupted", "interrupted"]] * 7 + [["interrupted", "precision"]] * 2
+    assert stopped == [[None, None]] * 2 + going + [["budget", "precision"]]
+
+
+def test_the_temperature_to_come_back_to_is_read_before_anything_is_answered(tmp_path: Path) -> None:
+    fake, answered = workers(MEDIANS), list[int]()
+
+    def tools(found: Workers) -> Instruments:
+        answered.append(len(fake.answered))
+        return quiet(found)
+
+    run(bundle(tmp_path / "net.edgepack"), SETTINGS, bench=replace(bench(fake), instruments=tools))
+    assert (answered, len(fake.answered)) == ([0], 2)
 
 
 @pytest.mark.parametrize("floor", [None, 0.045])
@@ -231,6 +248,17 @@ class Overheating:
     def profile(self, job: Job, seed: int) -> tuple[OperatorTime, ...]:
         """Return scripted operators."""
         return self.workers.profile(job, seed)
+
+
+def test_scenarios_that_want_more_cpus_than_there_are_are_warned_of_before_anything_runs(tmp_path: Path) -> None:
+    progress, fake = RecordingProgress(), workers(MEDIANS)
+    settings = Settings(threads=2, more=(Scenario(threads=4), Scenario(threads=1, streams=3)))  # of two CPUs
+    run(bundle(tmp_path / "net.edgepack"), settings, progress=progress, bench=bench(fake))
+    end = "more threads than the 2 CPUs that this machine lets us keep busy: they will wait for each other"
+    assert progress.said == [
+        f"4 threads, batch 1: {end}; try: --threads 2 --streams 1",
+        f"1 thread, batch 1, 3 streams: {end}; try: --threads 2 --streams 1",
+    ]
 
 
 def test_a_throttle_bit_in_mid_run_voids_the_report_and_compare_withholds_its_times(tmp_path: Path) -> None:

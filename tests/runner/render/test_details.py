@@ -204,6 +204,13 @@ def test_energy_is_shown_by_meter_with_what_that_sees() -> None:
     assert "What the meters see\n  rapl: the CPU packages\n  pmic: the rails\n  pmic: it could not be read\n" in text
 
 
+def test_a_meter_that_told_nothing_has_no_table_and_its_reason() -> None:
+    mute = EnergyUse(meter="rapl", scope="the CPU", duration_ns=0, inferences=0, joules=None, reason="for root alone")
+    text = shown(replace(INT8, energy=(mute,)))
+    assert "energy of an inference" not in text
+    assert "What the meters see\n  rapl: the CPU\n  rapl: for root alone\n" in text
+
+
 def test_what_was_expected_of_int8_is_told_once_for_artifacts_alike() -> None:
     expected = Expectation(kernel="AVX-512 VNNI", least_speedup=1.5, most_speedup=3.25, evidence="14 networks")
     plain = replace(FP32, expected=Expectation(kernel=None, least_speedup=None, most_speedup=None, evidence=""))

@@ -16,6 +16,7 @@ from runner.worker.loop import (
     Phase,
     Run,
     calls_per_sample,
+    in_time_order,
     measure_harness,
     slowed,
     time_loop,
@@ -97,7 +98,7 @@ def test_several_calls_in_a_sample_are_told_as_their_mean(clock: FakeClock) -> N
 
 def test_a_phase_goes_on_for_its_time_and_for_its_least_samples(clock: FakeClock) -> None:
     run = taking(clock, 950)  # a reading within the sample makes it 1,000, one between two of them 1,050
-    assert time_loop(run, INPUTS, Phase(seconds=0, least=7)).samples_ns == [1_000] * 7
+    assert list(time_loop(run, INPUTS, Phase(seconds=0, least=7)).samples_ns) == [1_000] * 7
     assert len(time_loop(run, INPUTS, Phase(seconds=1050e-9 * 9, least=7)).samples_ns) == 9
 
 
@@ -135,11 +136,12 @@ def test_streams_run_in_threads_of_their_own_and_all_their_samples_are_kept() ->
     threads: set[int] = set()
     runs = [pausing(0.004, 1.0, threads), pausing(0.0, 2.0, threads), pausing(0.002, 3.0, threads)]
     found = time_streams(runs, INPUTS, Phase(seconds=0, least=5))
-    assert len(found.samples_ns) == 15
+    assert [len(each.samples_ns) for each in found] == [5] * 3
+    assert len(in_time_order(found)) == 15
     assert len(threads) == 3
     assert threading.get_ident() not in threads
-    # The slowest ends last, and its answers are those that are kept nevertheless.
-    assert [float(each[0, 0]) for each in found.outputs] == [1.0] * 3
+    # The slowest ends last, and stands first nevertheless.
+    assert [[float(output[0, 0]) for output in each.outputs] for each in found] == [[1.0] * 3, [2.0] * 3, [3.0] * 3]
 
 
 def test_streams_run_at_the_same_time() -> None:
@@ -149,14 +151,15 @@ def test_streams_run_at_the_same_time() -> None:
         together.wait()
         return inputs
 
-    assert len(time_streams([run] * 3, INPUTS, Phase(seconds=0, least=4)).samples_ns) == 12
+    assert len(in_time_order(time_streams([run] * 3, INPUTS, Phase(seconds=0, least=4)))) == 12
 
 
 def test_the_samples_of_streams_stand_in_the_order_of_time() -> None:
     threads: set[int] = set()
-    found = time_streams([pausing(0.03, 1.0, threads), pausing(0.0, 2.0, threads)], INPUTS, Phase(seconds=0, least=3))
-    assert [sample > 30_000_000 for sample in found.samples_ns[-3:]] == [True] * 3
-    assert all(sample < 30_000_000 for sample in found.samples_ns[:3])
+    streams = time_streams([pausing(0.03, 1.0, threads), pausing(0.0, 2.0, threads)], INPUTS, Phase(seconds=0, least=3))
+    found = in_time_order(streams)
+    assert [sample > 30_000_000 for sample in found[-3:]] == [True] * 3
+    assert all(sample < 30_000_000 for sample in found[:3])
 
 
 def test_one_stream_runs_in_this_thread() -> None:

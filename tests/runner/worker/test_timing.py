@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from runner.measure.workers import Result
 from runner.process import Process
 from runner.runtimes import Options
 from runner.worker import timing
-from runner.worker.loop import Inputs, Logits
+from runner.worker.loop import Inputs, Logits, Took, in_time_order
 from runner.worker.order import ArrayLocation, Job, Order, Timing
 from runner.worker.samples import prepared, rotation
 from runner.worker.timing import DEVICE_CALLS, LEAST_SAMPLES, LEAST_WARMUPS, time_calls
@@ -106,7 +106,7 @@ def timed(job: Job, how: Timing, told: list[bool] | None = None) -> tuple[Proces
         Result, codec.unstructure(time_calls(order, how, (told if told is not None else []).append))
     )
     assert (result.provider, result.version) == ("FakeProvider", "1.0")
-    assert result.batches == tuple(rotation(job, how.seed))
+    assert result.batches == tuple(rotation(job, how.seed)) * how.streams
     assert result.process is not None
     return result.process, np.load(output)
 
@@ -145,6 +145,43 @@ def test_the_usage_is_that_of_the_timed_window(runtime: FakeRuntime, job: Job) -
     assert usage.involuntary_switches >= 0
 
 
+def test_the_timed_window_holds_the_calls_and_nothing_else(
+    runtime: FakeRuntime, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_order(streams: Sequence[Took]) -> Sequence[int]:
+        runtime.clock.pass_by(10**9)  # work on what was measured, which has no end with many samples
+        return in_time_order(streams)
+
+    monkeypatch.setattr(time, "monotonic_ns", runtime.clock)
+    monkeypatch.setattr(timing, "in_time_order", in_order)
+    process, _ = timed(job, Timing(warmup_s=0, timed_s=0.25, seed=0))
+    assert process.usage is not None
+    assert len(process.samples_ns) == 250
+    window_ns = process.usage.ended_ns - process.usage.began_ns
+    assert 0 < window_ns - sum(process.samples_ns) <= (len(process.samples_ns) + 4) * READING_NS
+
+
+def test_the_peak_of_the_run_is_taken_before_the_record_of_the_timed_calls_grows(
+    runtime: FakeRuntime, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    ends: list[list[bool]] = []
+
+    class Peaks:
+        def end_phase(self) -> int:
+            ends.append([*told])
+            return 1000 * len(ends)
+
+        def overall(self) -> int:
+            return self.end_phase()
+
+    monkeypatch.setattr(timing, "Peaks", Peaks)
+    process, _ = timed(job, BRIEF, told)
+    assert (ends, told) == ([[]] * 4, [True, False])
+    found = (process.import_peak_bytes, process.load_peak_bytes, process.run_peak_bytes, process.peak_bytes)
+    assert found == (1000, 2000, 3000, 4000)
+
+
 def test_a_coarse_clock_has_several_calls_timed_together(runtime: FakeRuntime, job: Job) -> None:
     runtime.clock.tick_ns, runtime.clock.reading_ns = 10_000, 1_000
     runtime.call_ns = 49_000
@@ -179,7 +216,7 @@ def test_every_stream_has_a_session_of_its_own(runtime: FakeRuntime, job: Job) -
     assert process.load_ns == 7_000_000 + READING_NS  # of the first alone
     assert (len(process.warmup_ns), len(process.samples_ns)) == (3 * LEAST_WARMUPS, 3 * LEAST_SAMPLES)
     expected = [answers(prepared(job, index, 1)) for index in rotation(job, 3)]
-    assert np.array_equal(logits, np.stack(expected))
+    assert np.array_equal(logits, np.stack(expected * 3))
 
 
 def test_an_accelerators_own_times_are_taken_after_the_others(runtime: FakeRuntime, job: Job) -> None:

@@ -71,6 +71,11 @@ def sensor(values: Iterator[tuple[float, ...] | None]) -> Sensor:
     )
 
 
+def test_a_meter_is_asked_whether_it_can_be_read_before_anything_is_run_for_it() -> None:
+    meter = SensorMeter(sensor(iter([None, (10.0,)])))
+    assert [meter.obstacle(), meter.obstacle()] == ["nobody may", ""]
+
+
 def test_a_meter_gives_the_energy_of_one_window_after_the_other() -> None:
     meter = SensorMeter(sensor(iter([(10.0,), (12.0,), (99.0,), (3.0,)])), Clock(SECOND))
     found = []

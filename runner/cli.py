@@ -92,9 +92,9 @@ def measure(  # noqa: PLR0913 - one parameter per option
 
     Several counts, as in --batch 1,8,32, are a scenario each; the answers are taken in the first.
     """
-    from runner import commands  # noqa: PLC0415 - heavy
+    from runner import commands, requests  # noqa: PLC0415 - heavy
 
-    request = commands.Request(
+    request = requests.Request(
         bundle=bundle,
         output=output,
         artifacts=artifacts,
@@ -136,9 +136,9 @@ def compare(
     What differs by less than --margin and --accuracy-margin is called equivalent and not inferior.
     Exits 1 where a stated limit is missed.
     """
-    from runner import commands  # noqa: PLC0415 - heavy
+    from runner import commands, requests  # noqa: PLC0415 - heavy
 
-    wanted = commands.Stated(**stated)
+    wanted = requests.Stated(**stated)
     look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
     _finish(ctx, commands.compare_reports(host, device, wanted, look))
 
@@ -174,10 +174,10 @@ def ab(  # noqa: PLR0913 - one parameter per option
     Artifacts of one name are held against each other; what only one bundle has is left out.
     What disturbs the machine disturbs both, so that smaller differences are found than between two reports.
     """
-    from runner import commands  # noqa: PLC0415 - heavy
+    from runner import commands, requests  # noqa: PLC0415 - heavy
 
-    wanted = commands.Stated(**stated)
-    request = commands.TurnsRequest(
+    wanted = requests.Stated(**stated)
+    request = requests.TurnsRequest(
         bundles=(bundle_a, bundle_b),
         output=output,
         artifacts=artifacts,
@@ -207,10 +207,10 @@ def selftest(
     Prints how often a difference is found where there is none and where there is one, and remembers the noise floor of
     this machine, which later comparisons have to exceed.
     """
-    from runner import commands  # noqa: PLC0415 - heavy
+    from runner import commands, requests  # noqa: PLC0415 - heavy
 
     changed = max(1, pairs // 3)
-    request = commands.SelfTestRequest(
+    request = requests.SelfTestRequest(
         bundle=bundle, artifact=artifact, threads=threads, pairs=(pairs, changed, changed)
     )
     _finish(ctx, commands.self_test(request, _look(as_json=as_json), Terminal(sys.stderr)))

@@ -1,6 +1,5 @@
 """What each command of the device side does, once its options are known. Nothing here prints or exits."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Literal
 from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
 from runner.bundle import open_bundle
 from runner.compare import gate
-from runner.compare.comparison import Limits, Margins
 from runner.device import topology
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
@@ -21,8 +19,9 @@ from runner.render import device_page, report_page, units
 from runner.render.comparison import comparison_page
 from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.render.selftest import selftest_page
-from runner.report import Effort, Report, Scenario, Settings
+from runner.report import Report, Settings
 from runner.report_file import ReportFile, report_file
+from runner.requests import Request, SelfTestRequest, Stated, TurnsRequest
 
 FOLDER = "a folder with -o"
 
@@ -53,83 +52,6 @@ class Look:
         return as_markdown(page) if self.style == "markdown" else as_text(page, self.emphasis, self.width)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What is to be measured, how, and where the report goes. None is the default."""
-
-    bundle: Path
-    output: Path | None
-    artifacts: tuple[str, ...]
-    threads: tuple[int, ...]
-    batches: tuple[int, ...]
-    streams: tuple[int, ...]
-    """Of more than one of a kind every combination is timed; the answers are taken with the first of each."""
-    effort: Effort
-    seed: int
-    profile_ops: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stated:
-    """By what two sides are judged: fractions, and nanoseconds."""
-
-    max_slowdown: float | None
-    max_latency: float | None
-    max_accuracy_drop: float | None
-    margin: float
-    accuracy_margin: float
-    strict: bool
-    as_json: bool
-    as_markdown: bool
-
-    def __post_init__(self) -> None:
-        """Raise UsageError for two styles at once."""
-        if self.as_json and self.as_markdown:
-            raise UsageError("--json and --markdown exclude each other")
-
-    @property
-    def limits(self) -> Limits:
-        """What the user does not put up with."""
-        return Limits(
-            max_slowdown=self.max_slowdown,
-            max_accuracy_drop=self.max_accuracy_drop,
-            max_latency_ns=self.max_latency,
-            strict=self.strict,
-        )
-
-    @property
-    def margins(self) -> Margins:
-        """What is of no interest to the user."""
-        return Margins(latency=self.margin, accuracy=self.accuracy_margin)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TurnsRequest:
-    """Which two bundles are to be measured in turn, how, and what the second is held to."""
-
-    bundles: tuple[Path, Path]
-    output: Path | None
-    """A folder for the two reports."""
-    artifacts: tuple[str, ...]
-    threads: int | None
-    batch: int
-    streams: int
-    effort: Effort
-    seed: int
-    stated: Stated
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SelfTestRequest:
-    """With which artifact the machine is tested, and how long."""
-
-    bundle: Path
-    artifact: str | None
-    threads: int | None
-    pairs: tuple[int, int, int]
-    """Of sessions: unchanged, made longer by 3 % and by 5 %; each as often again in turn."""
-
-
 def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
     """Measure a bundle and write the report; a disk that is full does not lose what is shown."""
     destination = request.output or Path(f"{request.bundle.name.removesuffix('.edgepack')}.report.json")
@@ -140,7 +62,7 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
         )
     found = measure.run(
         bundle,
-        _settings(request),
+        request.settings,
         only=request.artifacts,
         progress=progress,
         bench=measure.Bench(save=file.keep),
@@ -153,13 +75,6 @@ def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
 def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
     """Measure two bundles in turn, write both reports, and judge the second beside the first."""
     sources = (open_bundle(request.bundles[0]), open_bundle(request.bundles[1]))
-    settings = Settings(
-        effort=request.effort,
-        threads=request.threads or topology.default_threads(),
-        batch=request.batch,
-        streams=request.streams,
-        seed=request.seed,
-    )
     if request.output and request.output.is_file():
         raise UsageError("is a file, and the two reports go into a folder", where=str(request.output), advice=FOLDER)
     if request.output and request.output.parent.is_dir():
@@ -172,7 +87,7 @@ def take_turns(request: TurnsRequest, look: Look, progress: Progress) -> Output:
 
     first, second = measure.run_in_turn(
         sources,
-        settings,
+        request.settings,
         only=request.artifacts,
         progress=progress,
         bench=measure.Bench(plans=TURNS),
@@ -227,21 +142,6 @@ def _written(reports: Sequence[tuple[ReportFile, Report]], progress: Progress) -
             progress.say(f"error: {error}")
             code = error.exit_code
     return code
-
-
-def _settings(request: Request) -> Settings:
-    """Return how it is to be measured: the first scenario, and the others in the order in which they were asked for."""
-    kinds = (request.threads or (topology.default_threads(),), request.batches, request.streams)
-    first, *more = (Scenario(threads=each[0], batch=each[1], streams=each[2]) for each in itertools.product(*kinds))
-    return Settings(
-        effort=request.effort,
-        threads=first.threads,
-        batch=first.batch,
-        streams=first.streams,
-        more=tuple(more),
-        seed=request.seed,
-        profile_ops=request.profile_ops,
-    )
 
 
 def report_exit_code(found: Report) -> int:

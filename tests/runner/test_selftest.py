@@ -201,11 +201,16 @@ def test_sessions_are_short_and_whole_and_their_seeds_are_their_own() -> None:
     assert progress.tasks == [("selftest", 8, 8)]
 
 
-def test_a_pair_with_a_process_that_dies_is_counted_as_lost_and_the_test_goes_on() -> None:
-    # The second process of the first session, and of what takes turns 5 blocks of 12: 7 are left, too few.
-    first_in_turn = 5 + 3 * 10
-    in_turn = range(first_in_turn, first_in_turn + 2 * BLOCKS)
-    found, progress = measured(NoisyWorkers(process_spread=0.004, dies={1, *in_turn[:10:2]}), (2, 1, 1))
+def test_a_process_that_dies_is_made_up_for() -> None:
+    found, _ = measured(NoisyWorkers(process_spread=0.004, dies={1, 32}), (1, 1, 1))
+    assert [(rate.lost, len(rate.words)) for rate in found.rates] == [(0, 1)] * len(found.rates)
+
+
+def test_a_pair_whose_processes_die_is_counted_as_lost_and_the_test_goes_on() -> None:
+    # Three processes of the first session, which ends it, and of what takes turns the first three of both sides.
+    first_in_turn = 4 + 3 * 10
+    in_turn = range(first_in_turn, first_in_turn + 6)
+    found, progress = measured(NoisyWorkers(process_spread=0.004, dies={1, 2, 3, *in_turn}), (2, 1, 1))
     assert [(rate.lost, len(rate.words)) for rate in found.rates] == [
         *[(1, 1)] * 2,
         *[(0, 1)] * 6,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from runner import __version__
 from runner.measure import latency
 from runner.measure.trial import fastest
 from runner.report import Accuracy, ArtifactReport, Latency, Report
@@ -41,17 +42,16 @@ def contradictions(report: Report) -> tuple[str, ...]:
 
 
 def gives_reasons(report: Report) -> bool:
-    """Say whether the report is of a schema whose reasons, and with them the fastest, follow from the record."""
-    return report.schema not in BEFORE_REASONS
+    """Say whether the reasons, and with them the fastest, follow from the record by the rules of this edgepack."""
+    return report.schema not in BEFORE_REASONS and report.edgepack == __version__
 
 
 def unproven(report: Report) -> str:
     """Return, in a few words, what was not held against the record."""
-    return (
-        UNPROVEN
-        if gives_reasons(report)
-        else f"{UNPROVEN}; and with schema {report.schema} the reasons and the fastest"
-    )
+    if gives_reasons(report):
+        return UNPROVEN
+    other = f"schema {report.schema}" if report.schema in BEFORE_REASONS else f"rules of edgepack {report.edgepack}"
+    return f"{UNPROVEN}; and with {other} the reasons and the fastest"
 
 
 def _latencies(artifact: ArtifactReport) -> Iterator[tuple[str, Latency]]:

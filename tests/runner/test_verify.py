@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import report, verify
+from runner import __version__, report, verify
 from runner.interval import Interval
 from runner.measure import conditions, latency
 from runner.process import Process, Usage
@@ -153,6 +153,13 @@ def test_too_few_processes_that_nobody_tells_are_named() -> None:
     assert problem == f"int8.onnx: latency: {FEW.format('reported as caveat')}needs 5"
     told = replace(mild, level="invalid")
     assert verify.contradictions(changed(lambda it: replace(of_two_processes(it), reasons=(told,)))) == ()
+
+
+def test_the_rules_of_another_edgepack_are_its_own() -> None:
+    older = replace(reports.host(), edgepack="0.0.9", fastest="int8.onnx")
+    assert verify.contradictions(older) == ()
+    assert verify.unproven(older).endswith("joules; and with rules of edgepack 0.0.9 the reasons and the fastest")
+    assert verify.contradictions(replace(older, edgepack=__version__)) != ()
 
 
 def test_the_reasons_of_another_scenario_are_its_own() -> None:

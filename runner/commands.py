@@ -157,7 +157,11 @@ def verify_document(path: Path) -> Output:
         found = report.load(path)
         _check_figures(found, str(path))
         held = "figures and reasons" if verify.gives_reasons(found) else "figures"
-        text = f"the {held} of {len(found.artifacts)} artifacts follow from the record, and the digest fits"
+        count = units.counted(len(found.artifacts), "artifact")
+        text = f"the {held} of {count} follow from the record, and the digest fits"
+        if not found.complete:
+            timed = sum(artifact.latency is not None for artifact in found.artifacts)
+            text = f"{text}; the run was interrupted, with {timed} of {len(found.artifacts)} timed"
         return Output(text=f"{path}: {text}\n  as reported, for no record proves them: {verify.unproven(found)}\n")
     bundle = open_bundle(path)
     host = bundle.host_report()

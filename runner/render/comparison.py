@@ -281,4 +281,5 @@ def _outcome(comparison: Comparison) -> str:
     )
     # Where something is undecided nothing has been passed, though no limit is known to be missed.
     word = "Missed" if comparison.violated else "Undecided" if "undecided" in judgements else "Passed"
-    return f"{word}: {counted}."
+    strict = " With --strict this would be exit code 1." if word == "Undecided" else ""
+    return f"{word}: {counted}.{strict}"

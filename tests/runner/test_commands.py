@@ -199,6 +199,8 @@ def test_an_interrupted_run_leaves_a_whole_report_as_it_was(
     assert (ended.code, ended.err) == (130, "report: old.partial.json (old.json stays as it was)\n")
     assert Path("old.json").read_bytes() == before
     assert report.load(Path("old.partial.json")).complete is False
+    told = bench(capsys, "verify", "old.partial.json").out
+    assert "; the run was interrupted, with 0 of 1 timed\n" in told
     monkeypatch.undo()
     monkeypatch.chdir(here)
     monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})

@@ -1,6 +1,7 @@
 """Measure what is in a bundle: first the answers of every artifact, then the time that each takes."""
 
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -151,10 +152,23 @@ def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
             _leave_out_what_is_alone(*together)
         courses = [course for session in together for course in session.courses]
         with first.progress.task("timing", plan.processes * len(courses)) as advance:
-            time_in_rounds(courses, plan, first.settings.seed, tools, advance, keep)
+            time_in_rounds(courses, plan, first.settings.seed, tools, advance, _seldom(keep, bench.save_every_s))
         for session in together:
             sessions.measure_energy(session)
             sessions.profile_operators(session)
     except KeyboardInterrupt:
         return False
     return True
+
+
+def _seldom(keep: Callable[[], None], every_s: float) -> Callable[[], None]:
+    """Return what keeps only where the last time is so long ago."""
+    kept_s = time.monotonic()
+
+    def call() -> None:
+        nonlocal kept_s
+        if time.monotonic() - kept_s >= every_s:
+            keep()
+            kept_s = time.monotonic()
+
+    return call

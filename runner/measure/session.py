@@ -47,6 +47,8 @@ class Bench:
     state: Callable[[], DeviceState] = device.state
     plans: Mapping[Effort, Plan] = field(default_factory=lambda: PLANS)
     save: Callable[[Report], None] = lambda _: None
+    save_every_s: float = 10.0
+    """At most so often while artifacts are timed: a report has every sample, and takes its time."""
     instruments: Callable[[Workers], Instruments] = instruments
     """What looks at the machine while the workers run."""
     meters: Callable[[], Sequence[Meter]] = meters

@@ -49,5 +49,6 @@ def bench(fake: FakeWorkers, *, floor: float | None = None) -> Bench:
         state=reports.state,
         instruments=quiet,
         meters=lambda: (),
+        save_every_s=0.0,
         floor=lambda *_: floor,
     )

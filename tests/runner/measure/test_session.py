@@ -207,6 +207,13 @@ def test_the_temperature_to_come_back_to_is_read_before_anything_is_answered(tmp
     assert (answered, len(fake.answered)) == ([0], 2)
 
 
+def test_between_rounds_that_are_short_nothing_is_kept(tmp_path: Path) -> None:
+    kept: list[Report] = []
+    seldom = replace(bench(workers(MEDIANS)), save=kept.append, save_every_s=3600.0)
+    run(bundle(tmp_path / "net.edgepack"), SETTINGS, bench=seldom)
+    assert [[artifact.latency is not None for artifact in report.artifacts] for report in kept] == [[False, False]] * 2
+
+
 @pytest.mark.parametrize("floor", [None, 0.045])
 def test_the_noise_floor_of_the_device_is_in_its_reports(tmp_path: Path, floor: float | None) -> None:
     report = run(bundle(tmp_path / "net.edgepack"), SETTINGS, bench=bench(workers(MEDIANS), floor=floor))

@@ -23,7 +23,7 @@ from runner.errors import StepError, first_line
 MANGLED = re.compile(rb"___torch_mangle_\d+")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 MOST_DEFLATED = 1 << 16
-"""Bytes of a program or a tensor. Of a small network's int8 file an eighth goes so; larger tensors load at once."""
+"""Bytes of a tensor. Of a small network's int8 file an eighth goes so; larger tensors load at once."""
 
 
 class DataDependentError(Exception):
@@ -107,9 +107,10 @@ def _reproducible(archive: bytes) -> bytes:
                 continue
             info = zipfile.ZipInfo(MANGLED.sub(rename, name.encode()).decode(), EPOCH)
             content = source.read(name)
-            if name.endswith((".py", ".pkl")):  # the program
+            is_program = name.endswith((".py", ".pkl"))
+            if is_program:
                 content = MANGLED.sub(rename, content)
-            if len(content) <= MOST_DEFLATED:
+            if is_program or len(content) <= MOST_DEFLATED:
                 info.compress_type = zipfile.ZIP_DEFLATED
             target.writestr(info, content)
     return file.getvalue()

@@ -7,7 +7,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 ALL = sorted(QDQRegistry.keys() | QLinearOpsRegistry.keys())
 """That ONNX Runtime has in integers."""
-PRODUCTS = sorted({"Conv", "Gemm", "MatMul"})
+PRODUCTS = ["Conv", "Gemm", "MatMul"]
 """Where nearly all of the time goes."""
 
 
@@ -15,7 +15,7 @@ def operators(model: onnx.ModelProto) -> Sequence[str]:
     """Return the types of operators that become integers: all that can, of a network with attention its products.
 
     What attention, normalizations and GELU pass on has tails too long for 256 steps: a ViT-B/16 from random weights had
-    10.6 dB of signal to noise with all of its operators in int8, and 25.8 dB with its products alone.
+    10.6 dB of signal to noise with all of its operators in int8, and 26.8 dB with its products alone.
     """
     return PRODUCTS if _has_attention(model.graph) else ALL
 

@@ -54,6 +54,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def of_ten_pairs(created: str) -> SelfTest:
+    """Return a self-test that was whole, with a floor of 2 %."""
+    unchanged = Rate(interleaved=False, slowdown=0.0, ratios=(1.02,) * 10, words=("inconclusive",) * 10)
+    return SelfTest(
+        device="Example CPU",
+        artifact="fp32.onnx",
+        threads=1,
+        created=created,
+        rates=(unchanged,),
+        applied=0.03,
+        floor=0.02,
+    )
+
+
 def brief(processes: int) -> Plan:
     """Return a plan of so many processes that call as seldom as they may."""
     return Plan(processes=processes, warmup_s=0, timed_s=0, until_precise=False)
@@ -388,17 +402,7 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
 def test_a_smaller_floor_of_no_more_pairs_does_not_take_the_place_of_an_earlier_one(
     bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unchanged = Rate(interleaved=False, slowdown=0.0, ratios=(1.02,) * 10, words=("inconclusive",) * 10)
-    found = SelfTest(
-        device="Example CPU",
-        artifact="fp32.onnx",
-        threads=1,
-        created="2026-11-02T12:00:00+00:00",
-        rates=(unchanged,),
-        applied=0.03,
-        floor=0.02,
-    )
-    monkeypatch.setattr(selftest, "selftest", lambda *_: found)
+    monkeypatch.setattr(selftest, "selftest", lambda *_: of_ten_pairs("2026-11-02T12:00:00+00:00"))
     facts = device.facts()
     earlier = NoiseFloor(device="Example CPU", floor=0.04, pairs=10, threads=1, created="2026-11-01T12:00:00+00:00")
     noise.store(facts, earlier)
@@ -454,17 +458,7 @@ def test_bad_input_of_a_self_test_is_told(bundle: Path, here: Path, capsys: pyte
 def test_a_floor_that_cannot_be_kept_does_not_lose_the_self_test(
     bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unchanged = Rate(interleaved=False, slowdown=0.0, ratios=(1.02,) * 10, words=("inconclusive",) * 10)
-    found = SelfTest(
-        device="Example CPU",
-        artifact="fp32.onnx",
-        threads=1,
-        created="2026-11-01T12:00:00+00:00",
-        rates=(unchanged,),
-        applied=0.03,
-        floor=0.02,
-    )
-    monkeypatch.setattr(selftest, "selftest", lambda *_: found)
+    monkeypatch.setattr(selftest, "selftest", lambda *_: of_ten_pairs("2026-11-01T12:00:00+00:00"))
     (here / "state").write_text("a file, where a folder should be")
     ended = bench(capsys, "selftest", bundle, "--pairs", "10", "--threads", "1")
     assert ended.code == 5

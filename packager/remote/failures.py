@@ -11,13 +11,18 @@ class Refusal(MeasurementError):  # noqa: N818 - an answer of a board
     """What another attempt would meet again."""
 
 
+class Changed(BundleError):
+    """What arrived is not what was sent: sent again, it may well be."""
+
+
 class TooSlow(Refusal):
     """A program that was not done in time."""
 
 
+WORTH_ANOTHER = (Lost, Changed)
 REFUSED: dict[str, tuple[type[EdgepackError], str]] = {
     "busy": (Lost, "wait until the other session has ended, or give each a name of its own in an inventory"),
-    "changed": (BundleError, "try again; if it stays so, its memory or its disk is failing"),
+    "changed": (Changed, "if it stays so, the memory or the disk of the board is failing"),
     "no-space": (Refusal, "free some space there: ~/.cache is where the bundle goes for the run"),
     "missing": (Refusal, ""),
     "outside": (Refusal, ""),

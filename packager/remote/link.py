@@ -14,6 +14,8 @@ from packager.remote.messages import PROTOCOL, BoardFacts, Message
 from runner.errors import EdgepackError
 
 BLOCK_BYTES = 1 << 20
+PYTHON = "python"
+"""As the first word of a command: the Python that runs the agent there."""
 Done = Callable[[int], None]
 """Is told how many bytes of a file are there."""
 

@@ -77,8 +77,6 @@ class Known:
     """What is imported."""
     distributions: tuple[str, ...]
     """What `pip` may have installed the package from; the first is the usual one."""
-    extra: str
-    """The extra of ours that installs it."""
 
 
 KNOWN: Mapping[Format, Known] = MappingProxyType(
@@ -87,13 +85,11 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             module="runner.runtimes.onnx",
             package="onnxruntime",
             distributions=("onnxruntime", "onnxruntime-gpu"),
-            extra="onnx",
         ),
         "torchscript": Known(
             module="runner.runtimes.torchscript",
             package="torch",
             distributions=("torch",),
-            extra="torch",
         ),
     }
 )

@@ -32,7 +32,7 @@ class Order:
     keep: bool = False
     timeout_s: float | None = None
     """For the run on one board."""
-    patience: Patience = Patience()
+    patience: Patience
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ class Refusal(MeasurementError):  # noqa: N818 - an answer of a board
     """What another attempt would meet again."""
 
 
-class Changed(BundleError):
+class Changed(BundleError):  # noqa: N818 - what happened to a bundle
     """What arrived is not what was sent: sent again, it may well be."""
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from runner.errors import RuntimeUnavailable, first_line
+
 LEAST_PYTHON = (3, 11)
 WHEELS = ("x86_64", "amd64", "aarch64", "arm64")
 """What 64-bit machines call themselves that the runtimes have wheels for."""
@@ -101,6 +103,25 @@ def remedy(packages: Sequence[str], python: Interpreter) -> Remedy:
         problem = f"{runtimes} {have} no wheels for {python.machine}"
         return Remedy(problem=problem, advice=f"a build of your own; {STILL}")
     return Remedy(advice=command(packages, python))
+
+
+def hold_numpy(*, to_measure: bool = False) -> None:
+    """Raise RuntimeUnavailable where there is no numpy, and how to install it, with a runtime if one is needed."""
+    try:
+        import numpy as np  # noqa: F401, PLC0415 - to see whether there is one
+    except ModuleNotFoundError as error:
+        what = "numpy is not installed here" if error.name == "numpy" else _broken(error)
+    except ImportError as error:
+        what = _broken(error)
+    else:
+        return
+    without_runtime = to_measure and not any(find_spec(runtime) for runtime in RUNTIMES)
+    found = remedy(("numpy", "onnxruntime") if without_runtime else ("numpy",), here())
+    raise RuntimeUnavailable("; ".join(filter(None, (what, found.problem))), advice=found.advice)
+
+
+def _broken(error: ImportError) -> str:
+    return f"numpy cannot be imported here: {first_line(error)}"
 
 
 def command(packages: Sequence[str], python: Interpreter) -> str:

@@ -12,6 +12,7 @@ from runner.bundle import INPUTS, Bundle
 from runner.device.energy import Meter, meters
 from runner.errors import UsageError, nearest
 from runner.facts import DeviceFacts, DeviceState
+from runner.fastest import fastest
 from runner.install import Interpreter
 from runner.manifest import Artifact, Manifest
 from runner.measure import conditions
@@ -20,7 +21,7 @@ from runner.measure.energy import energy, sorted_out
 from runner.measure.latency import PLANS, Plan
 from runner.measure.operators import operator_times
 from runner.measure.rounds import Course, Instruments, instruments
-from runner.measure.trial import Trial, fastest
+from runner.measure.trial import Trial
 from runner.measure.workers import WORKERS, Workers
 from runner.packing import Packing
 from runner.progress import Progress

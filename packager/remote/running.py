@@ -10,6 +10,7 @@ from runner.progress import Advance, Progress
 
 TRY = "  try: "
 ERROR = "error: "
+REPORT = "report: "
 ERRORS: dict[int, type[EdgepackError]] = {
     kind.exit_code: kind for kind in (UsageError, BundleError, RuntimeUnavailable, MeasurementError)
 }
@@ -79,7 +80,8 @@ class Shown:
 
     def show(self, event: Event) -> None:
         """Show what came."""
-        if event.say is not None:
+        # Where its report lies there is of no interest: it is brought here.
+        if event.say is not None and not event.say.startswith(REPORT):
             self._progress.say(event.say)
         if event.task is None:
             return

@@ -85,8 +85,10 @@ class Session:
         argv = [sys.executable if word == PYTHON else word for word in message["argv"][:1]] + message["argv"][1:]
         temporary = self._folder / TEMPORARY
         temporary.mkdir(exist_ok=True)
-        # Buffered lines would come late, and what a killed program leaves shall lie where it is removed.
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary)}
+        # Buffered lines would come late; and what a program keeps for later shall lie where it is removed: ONNX Runtime
+        # writes a data base of its own into the user's cache.
+        own = {"TMPDIR": str(temporary), "XDG_CACHE_HOME": str(temporary / "cache")}
+        environment = {**os.environ, **own, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             child = subprocess.Popen(
                 argv,

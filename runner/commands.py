@@ -12,6 +12,7 @@ from runner.device import topology
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
 from runner.facts import DeviceFacts
+from runner.measure import tensors
 from runner.measure.latency import TURNS
 from runner.measure.rounds import instruments
 from runner.progress import Progress
@@ -21,7 +22,8 @@ from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.render.selftest import selftest_page
 from runner.report import Report, Settings
 from runner.report_file import ReportFile, report_file
-from runner.requests import Request, SelfTestRequest, Stated, TurnsRequest
+from runner.requests import Request, SelfTestRequest, Stated, TensorsRequest, TurnsRequest
+from runner.worker.order import Probing
 
 FOLDER = "a folder with -o"
 
@@ -188,6 +190,17 @@ def show_device(look: Look) -> Output:
     """Show what this machine is."""
     facts, state = device.facts(), device.state()
     return Output(text=look.show({"facts": facts, "state": state}, device_page(facts, state)))
+
+
+def write_tensors(request: TensorsRequest) -> Output:
+    """Write what lies between the layers of an artifact for one sample."""
+    atomic.check_destination(request.output)
+    bundle = open_bundle(request.bundle)
+    probing = Probing(file=request.probe, sample=request.sample)
+    content = tensors.take(bundle, request.artifact, probing, request.threads)
+    atomic.write(request.output, content)
+    count = len(tensors.read(content, str(request.output)).probed)
+    return Output(text=f"{request.output}: {count} tensors of {request.artifact} for sample {request.sample}\n")
 
 
 def _is_json(path: Path) -> bool:

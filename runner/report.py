@@ -78,6 +78,8 @@ class Accuracy:
     """Cross-entropy of each sample. The record."""
     least_cosine: float | None = None
     """The least cosine, over the samples, of the logits and the host's own for this artifact. None: never measured."""
+    furthest_sample: int | None = None
+    """The first sample with a logit that is `max_abs_difference` from the host's own. None: never looked for."""
     kl_nats: float | None = None
     """Mean Kullback-Leibler divergence of the class probabilities from the host's own. None: never measured."""
 

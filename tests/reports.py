@@ -299,6 +299,7 @@ def complete_artifact() -> ArtifactReport:
         agreement=0.5,
         identical_to_host=False,
         max_abs_difference=0.75,
+        furthest_sample=1,
         least_cosine=0.96875,
         kl_nats=0.015625,
         flips=(flip(),),

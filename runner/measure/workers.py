@@ -22,7 +22,7 @@ from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.operators import OperatorTime
 from runner.process import Process
 from runner.progress import Advance
-from runner.worker.order import Job, Order, Timing, encode
+from runner.worker.order import Job, Order, Probing, Timing, encode
 
 ROOT = Path(__file__).absolute().parent.parent.parent
 """The folder, or the bundle, that holds the package `runner`."""
@@ -149,6 +149,13 @@ class Subprocesses:
         with _output() as path:
             order = Order(job=job, timing=None, profiling_seed=seed, output=path, parent=os.getpid())
             return self._converse(order, lambda *_, **__: None, ignore_window).operators
+
+    def probe(self, job: Job, probing: Probing) -> bytes:
+        """Return an .npz of what the artifact and its probe return. Raises MeasurementError and RuntimeUnavailable."""
+        with _output() as path:
+            order = Order(job=job, timing=None, probing=probing, output=path, parent=os.getpid())
+            self._converse(order, lambda *_, **__: None, ignore_window)
+            return path.read_bytes()
 
     def _converse(self, order: Order, advance: Advance, window: Callable[[bool], None]) -> Result:
         """Give a fresh worker its order, and return what it says last."""

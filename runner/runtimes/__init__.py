@@ -54,6 +54,9 @@ class Session(Protocol):
     def run(self, inputs: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return the logits, N x classes, of prepared samples, N x C x H x W."""
 
+    def tensors(self, inputs: "NDArray[np.float32]") -> "tuple[NDArray[np.generic], ...]":
+        """Return all that a file with further outputs makes of prepared samples, in its order: the logits first."""
+
     def device_ns(self, inputs: "NDArray[np.float32]") -> int | None:
         """Run once more, and return the time by the accelerator's own events; None where there are none."""
 

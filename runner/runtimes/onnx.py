@@ -60,6 +60,10 @@ class OnnxSession:
         logits: NDArray[np.float32] = self.session.run(self.output_names, {self.input_name: inputs})[0]
         return logits
 
+    def tensors(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.generic], ...]:
+        """Return every output for prepared samples."""
+        return tuple(np.asarray(value) for value in self.session.run(None, {self.input_name: inputs}))
+
     def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
         """Return None: ONNX Runtime shows no events."""
         return None

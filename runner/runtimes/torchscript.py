@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ INFERENCE = "edgepack inference"
 class TorchScriptSession:
     """A TorchScript artifact, loaded on its device."""
 
-    module: Callable[[torch.Tensor], torch.Tensor]
+    module: torch.jit.ScriptModule
     device: torch.device
     provider: str
     version: str
@@ -34,6 +34,12 @@ class TorchScriptSession:
         with torch.inference_mode():
             logits: NDArray[np.float32] = self.module(torch.from_numpy(inputs).to(self.device)).cpu().numpy()
         return logits
+
+    def tensors(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.generic], ...]:
+        """Return every output for prepared samples: of what is quantized the integers, of bfloat16 its float32."""
+        with torch.inference_mode():
+            found = self.module(torch.from_numpy(inputs).to(self.device))
+        return tuple(_array(value) for value in ([found] if isinstance(found, torch.Tensor) else found))
 
     def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
         """Run once more, and return the GPU's time between two events around the network; None on a CPU."""
@@ -114,6 +120,14 @@ def _operators(events: Iterable[FunctionEvent]) -> Iterator[FunctionEvent]:
             yield event
         else:
             yield from _operators(event.cpu_children)
+
+
+def _array(value: torch.Tensor) -> NDArray[np.generic]:
+    if value.is_quantized:
+        value = value.int_repr()
+    # numpy has no bfloat16; each of them is a float32.
+    plain: NDArray[np.generic] = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+    return plain
 
 
 def _set_engine(path: Path, options: Options) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from runner.errors import RuntimeUnavailable
 from runner.runtimes import load_runtime
 from runner.worker.order import Order, decode
+from runner.worker.probing import probe
 from runner.worker.profiling import profile_calls
 from runner.worker.samples import batches
 from runner.worker.timing import time_calls
@@ -45,6 +46,8 @@ def main() -> None:
 
 
 def _obey(order: Order, stdout: TextIO) -> Mapping[str, object]:
+    if order.probing is not None:
+        return probe(order, order.probing)
     if order.profiling_seed is not None:
         return profile_calls(order, order.profiling_seed)
     if order.timing is not None:

@@ -47,7 +47,7 @@ def newest_of_1_1() -> Report:
     assert artifact.accuracy is not None
     older = replace(
         artifact,
-        accuracy=replace(artifact.accuracy, least_cosine=None, kl_nats=None),
+        accuracy=replace(artifact.accuracy, least_cosine=None, furthest_sample=None, kl_nats=None),
         latency=latency_of_1_1(),
         scenarios=(),
         expected=None,

@@ -258,6 +258,7 @@ def test_distances_that_the_answers_have_room_for_are_not_complained_of() -> Non
         ),
         (apart(kl_nats=1.01), ".kl_nats: reported 1.01, logits that differ by 0.5 give 0 to 1"),
         (apart(kl_nats=-0.5), ".kl_nats: reported -0.5, logits that differ by 0.5 give 0 to 1"),
+        (apart(furthest_sample=40), ".furthest_sample: reported 40, of 40 samples"),
         (apart(least_cosine=1.5), ".least_cosine: reported 1.5, which is none"),
         (
             apart(snr_db=None),

@@ -60,6 +60,8 @@ def obstacle(artifact: Artifact, facts: DeviceFacts, *, stand_in: bool) -> Reaso
     if runtime is None or runtime.version is None:
         known = KNOWN[artifact.format]
         advice = f"pip install 'edgepack[{known.extra}]', or: pip install {known.distributions[0]}"
+        if artifact.device == "cuda" and artifact.format == "onnx":
+            advice = "pip install onnxruntime-gpu"
         return Reason(code="no-runtime", level="note", detail=f"{known.package} is not installed here", advice=advice)
     if artifact.device == "cuda" and not facts.cuda and not stand_in:
         return Reason(code="no-cuda", level="note", detail="runs on CUDA, and there is no CUDA device here")

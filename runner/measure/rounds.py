@@ -118,7 +118,7 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
     """Start one worker process, and note what it measured, or what became of it."""
     job, waited_s = course.job, instruments.gate.wait(lambda what: advance(0, what))
     try:
-        with instruments.watch().on(job.cpus) as monitor:
+        with instruments.watch().on(job.cpus, gpu=job.options.device == "cuda") as monitor:
             timed = instruments.workers.time(job, timing)
     except (MeasurementError, RuntimeUnavailable) as error:
         course.failures.append(error)

@@ -18,6 +18,7 @@ from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, load_evaluation, make_job
 from runner.measure.energy import energy, sorted_out
+from runner.measure.gpu import gpu_reasons
 from runner.measure.latency import PLANS, Plan
 from runner.measure.operators import operator_times
 from runner.measure.rounds import Course, Instruments, instruments
@@ -252,6 +253,7 @@ def answer(session: Session, trial: Trial) -> None:
     except MeasurementError as error:
         trial.reasons.append(Reason(code="worker-failed", level="invalid", detail=error.what, advice=error.advice))
     else:
+        trial.reasons += gpu_reasons(trial.answers.runtime, session.facts, session.before)
         _judge(evaluation, trial, trial.answers)
         _decide_timing(session, trial, trial.subject)
 

@@ -64,7 +64,7 @@ def test_figures_that_follow_from_the_record_are_not_complained_of() -> None:
         assert verify.contradictions(whole) == ()
 
 
-@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2"])
+@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2", "1.3"])
 def test_a_golden_report_of_every_schema_follows_from_its_record(schema: str) -> None:
     assert verify.contradictions(report.load(GOLDEN / f"report-{schema}.json")) == ()
 

@@ -263,6 +263,7 @@ def test_steal_is_the_share_of_all_cpu_time(tmp_path: Path) -> None:
 
 def test_a_driver_that_is_not_there_has_no_cuda_devices(tmp_path: Path) -> None:
     assert device.cuda_devices(tmp_path) == ()
+    assert (device.facts(tmp_path).gpu, device.facts(tmp_path).gpu_unknown) == (None, "")
 
 
 def test_this_machine_is_told_too() -> None:

@@ -3,6 +3,7 @@
 #   make setup    .venv with both commands and all that developing needs; then  . .venv/bin/activate
 #   make demo     pack for an ARM board, run the bundle here, compare host with device
 #   make test     the tests (minutes, 2 cores, no GPU, no network but the first set-up)
+#   make test-cuda    those that need a GPU; with onnxruntime-gpu in .venv those of ONNX too
 #   make lint     ruff and mypy --strict
 #   make schema   write docs/report.schema.json from the types of a report
 #   make bench    ratios of our own cost against the obvious alternative, and what the runner needs
@@ -20,7 +21,7 @@ DEMO := out/demo
 # A file's tests stay together: they share what they have trained.
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: setup demo test test-slow lint format schema bench bench-errors clean
+.PHONY: setup demo test test-slow test-cuda lint format schema bench bench-errors clean
 
 setup: $(READY)
 
@@ -34,6 +35,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL)
+
+test-cuda: $(READY)
+	$(BIN)/python -m pytest -m cuda -rs
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ from runner.packing import Packing
 from runner.process import Process
 from runner.reason import Reason, Status, worst
 
-SCHEMA = "1.2"
+SCHEMA = "1.3"
 OWN_KEYS = frozenset({"schema", "settings", "artifacts"})
 """Without these a document is another one, and no damaged report."""
 ADVICE = "name a report that `bench-runner BUNDLE` has written"
@@ -36,6 +36,10 @@ class RuntimeFacts:
     device: Device
     engine: Engine | None
     threads: int
+    nodes: int | None = None
+    """Of an artifact on a GPU, where the runtime tells how it has placed them."""
+    cpu_nodes: tuple[str, ...] = ()
+    """The operators of those that it has placed on the CPU all the same, one for each node."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,7 @@ from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.operators import OperatorTime
 from runner.process import Process
 from runner.progress import Advance
+from runner.runtimes import Placement
 from runner.worker.order import Job, Order, Probing, Timing, encode
 
 ROOT = Path(__file__).absolute().parent.parent.parent
@@ -50,6 +51,7 @@ class Answered:
     provider: str
     version: str
     logits: NDArray[np.float32]
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +96,7 @@ class Result:
     batches: tuple[int, ...] = ()
     process: Process | None = None
     operators: tuple[OperatorTime, ...] = ()
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +130,12 @@ class Subprocesses:
         with _output() as path:
             order = Order(job=job, timing=None, output=path, parent=os.getpid())
             result = self._converse(order, advance, ignore_window)
-            return Answered(provider=result.provider, version=result.version, logits=_load_logits(path))
+            return Answered(
+                provider=result.provider,
+                version=result.version,
+                logits=_load_logits(path),
+                placement=result.placement,
+            )
 
     def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
         """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""

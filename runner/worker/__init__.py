@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import BinaryIO, TextIO
 
 import numpy as np
@@ -75,7 +76,12 @@ def answer(order: Order, stdout: TextIO) -> Mapping[str, object]:
             if (now := time.perf_counter_ns()) - reported_ns > PROGRESS_NS:
                 reported_ns = now
                 _write_line(stdout, {"done": done})
-    return {"provider": session.provider, "version": session.version}
+    placement = session.placement()
+    return {
+        "provider": session.provider,
+        "version": session.version,
+        "placement": asdict(placement) if placement else None,
+    }
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

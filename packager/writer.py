@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import runner
-from runner import archive, codec
+from runner import archive, codec, install
 from runner.archive import Member
 from runner.bundle import HOST_REPORT, MANIFEST
 from runner.errors import StepError
@@ -29,17 +29,21 @@ MAX_CONTENT_BYTES = archive.MAX_BYTES - (256 << 20)
 """Room is left for headers and for the host report."""
 CHUNK_BYTES = 1 << 20
 
-STARTER = b'''"""Measures this bundle on this machine: python3 NAME.edgepack [-o report.json]; see --help."""
+STARTER = f'''"""Measures this bundle on this machine: python3 NAME.edgepack [-o report.json]; see --help."""
 
+# Read by whatever Python there is, be it Python 2: nothing newer stands above the first check.
 import sys
 
-if sys.version_info < (3, 11):
-    sys.exit("This bundle needs Python 3.11 or newer, and this is %d.%d." % sys.version_info[:2])
-try:
-    import numpy  # noqa: F401
-except ImportError:
-    sys.stderr.write("This bundle needs numpy, and a runtime such as onnxruntime:\\n"
-                     "  try: %s -m pip install numpy onnxruntime\\n" % sys.executable)
+if sys.version_info < {install.LEAST_PYTHON}:
+    sys.stderr.write(
+        "This bundle needs Python 3.11 or newer, and this is %d.%d.\\n"
+        "  try: {install.NEWER_PYTHON}\\n" % tuple(sys.version_info[:2])
+    )
+    if sys.maxsize < 2**32:
+        sys.stderr.write(
+            "This Python is of 32 bits, too, and the runtimes have no wheels for that, whatever its version.\\n"
+            "  try: {install.LARGER_SYSTEM}\\n"
+        )
     sys.exit(4)
 
 from pathlib import Path
@@ -47,7 +51,7 @@ from pathlib import Path
 from runner.cli import run_bundle
 
 sys.exit(run_bundle(Path(__file__).parent, sys.argv[1:]))
-'''
+'''.encode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

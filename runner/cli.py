@@ -13,16 +13,19 @@ from runner.cli_options import (
     artifact_option,
     batch_option,
     effort_options,
+    progress_option,
     stated_options,
     streams_option,
     threads_option,
 )
 from runner.cli_types import Counts
 from runner.errors import UsageError, nearest
+from runner.progress import Progress
+from runner.progress_lines import JsonLines
 from runner.terminal import Terminal
 
 if TYPE_CHECKING:
-    from runner import commands
+    from runner.output import Look, Output
     from runner.report import Effort
 
 MEASURE = "run"
@@ -73,6 +76,7 @@ def bench_runner() -> None:
 @effort_options
 @click.option("--profile-ops", is_flag=True, help="Take the time of each operator too, after all the others.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")
+@progress_option
 @click.pass_context
 def measure(  # noqa: PLR0913 - one parameter per option
     ctx: click.Context,
@@ -87,11 +91,13 @@ def measure(  # noqa: PLR0913 - one parameter per option
     seed: int,
     profile_ops: bool,
     as_json: bool,
+    progress_style: str,
 ) -> None:
     """Measure the artifacts of BUNDLE on this machine.
 
     Several counts, as in --batch 1,8,32, are a scenario each; the answers are taken in the first.
     """
+    _hold_numpy(to_measure=True)
     from runner import commands, requests  # noqa: PLC0415 - heavy
 
     request = requests.Request(
@@ -105,7 +111,7 @@ def measure(  # noqa: PLR0913 - one parameter per option
         seed=seed,
         profile_ops=profile_ops,
     )
-    _finish(ctx, commands.measure_bundle(request, _look(as_json=as_json), Terminal(sys.stderr)))
+    _finish(ctx, commands.measure_bundle(request, _look(as_json=as_json), _progress(progress_style)))
 
 
 @bench_runner.command(short_help="Check a bundle's hashes, or a report's figures.")
@@ -113,6 +119,7 @@ def measure(  # noqa: PLR0913 - one parameter per option
 @click.pass_context
 def verify(ctx: click.Context, *, path: Path) -> None:
     """Check every hash of a bundle, or whether every figure of a report follows from its raw samples."""
+    _hold_numpy()
     from runner import commands  # noqa: PLC0415 - heavy
 
     _finish(ctx, commands.verify_document(path))
@@ -136,6 +143,7 @@ def compare(
     What differs by less than --margin and --accuracy-margin is called equivalent and not inferior.
     Exits 1 where a stated limit is missed.
     """
+    _hold_numpy()
     from runner import commands, requests  # noqa: PLC0415 - heavy
 
     wanted = requests.Stated(**stated)
@@ -152,6 +160,7 @@ def compare(
 @batch_option
 @streams_option
 @effort_options
+@progress_option
 @stated_options
 @click.pass_context
 def ab(  # noqa: PLR0913 - one parameter per option
@@ -167,6 +176,7 @@ def ab(  # noqa: PLR0913 - one parameter per option
     streams: int,
     effort: "Effort",
     seed: int,
+    progress_style: str,
     **stated: Any,  # noqa: ANN401 - as above
 ) -> None:
     """Measure BUNDLE_A and BUNDLE_B in turn, process by process, and compare the second with the first.
@@ -174,6 +184,7 @@ def ab(  # noqa: PLR0913 - one parameter per option
     Artifacts of one name are held against each other; what only one bundle has is left out.
     What disturbs the machine disturbs both, so that smaller differences are found than between two reports.
     """
+    _hold_numpy(to_measure=True)
     from runner import commands, requests  # noqa: PLC0415 - heavy
 
     wanted = requests.Stated(**stated)
@@ -189,7 +200,7 @@ def ab(  # noqa: PLR0913 - one parameter per option
         stated=wanted,
     )
     look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
-    _finish(ctx, commands.take_turns(request, look, Terminal(sys.stderr)))
+    _finish(ctx, commands.take_turns(request, look, _progress(progress_style)))
 
 
 @bench_runner.command(short_help="Test how well this machine can be measured.")
@@ -198,22 +209,31 @@ def ab(  # noqa: PLR0913 - one parameter per option
 @threads_option
 @click.option("--pairs", type=click.IntRange(1, 1000), default=10, show_default=True, help="Of unchanged sessions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@progress_option
 @click.pass_context
-def selftest(
-    ctx: click.Context, *, bundle: Path, artifact: str | None, threads: int | None, pairs: int, as_json: bool
+def selftest(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    *,
+    bundle: Path,
+    artifact: str | None,
+    threads: int | None,
+    pairs: int,
+    as_json: bool,
+    progress_style: str,
 ) -> None:
     """Measure pairs of sessions with an artifact of BUNDLE: unchanged, and with calls made longer by 3 and 5 %.
 
     Prints how often a difference is found where there is none and where there is one, and remembers the noise floor of
     this machine, which later comparisons have to exceed.
     """
+    _hold_numpy(to_measure=True)
     from runner import commands, requests  # noqa: PLC0415 - heavy
 
     changed = max(1, pairs // 3)
     request = requests.SelfTestRequest(
         bundle=bundle, artifact=artifact, threads=threads, pairs=(pairs, changed, changed)
     )
-    _finish(ctx, commands.self_test(request, _look(as_json=as_json), Terminal(sys.stderr)))
+    _finish(ctx, commands.self_test(request, _look(as_json=as_json), _progress(progress_style)))
 
 
 @bench_runner.command(short_help="Show what this machine is, and what it can run.")
@@ -221,13 +241,23 @@ def selftest(
 @click.pass_context
 def device(ctx: click.Context, *, as_json: bool) -> None:
     """Show what this machine is, which runtimes it has, and which integer kernels they will use."""
-    from runner import commands  # noqa: PLC0415 - heavy
+    from runner import machine  # noqa: PLC0415 - heavy
 
-    _finish(ctx, commands.show_device(_look(as_json=as_json)))
+    _finish(ctx, machine.show_device(_look(as_json=as_json)))
 
 
-def _look(*, as_json: bool, as_markdown: bool = False) -> "commands.Look":
-    from runner.commands import Look  # noqa: PLC0415 - heavy
+def _hold_numpy(*, to_measure: bool = False) -> None:
+    from runner import install  # noqa: PLC0415 - as light as it is, --help does without
+
+    install.hold_numpy(to_measure=to_measure)
+
+
+def _progress(style: str) -> Progress:
+    return JsonLines(sys.stderr) if style == "json" else Terminal(sys.stderr)
+
+
+def _look(*, as_json: bool, as_markdown: bool = False) -> "Look":
+    from runner.output import Look  # noqa: PLC0415 - heavy
     from runner.render.page import WIDTH  # noqa: PLC0415 - heavy
 
     return Look(
@@ -241,7 +271,7 @@ def _bold(text: str) -> str:
     return click.style(text, bold=True)
 
 
-def _finish(ctx: click.Context, output: "commands.Output") -> None:
+def _finish(ctx: click.Context, output: "Output") -> None:
     click.echo(output.text, nl=False, color=True)
     ctx.exit(output.exit_code)
 

@@ -44,6 +44,14 @@ batch_option = click.option(
 streams_option = click.option(
     "--streams", type=click.IntRange(1, 1024), default=1, show_default=True, help="Calls at once, in one process."
 )
+progress_option = click.option(
+    "--progress",
+    "progress_style",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="What stderr has meanwhile: json is an object on each line, for a program.",
+)
 effort_options = _options(
     click.option(
         "--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure."

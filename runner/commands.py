@@ -1,9 +1,7 @@
 """What each command of the device side does, once its options are known. Nothing here prints or exits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
 from runner.bundle import open_bundle
@@ -14,42 +12,16 @@ from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementE
 from runner.facts import DeviceFacts
 from runner.measure.latency import TURNS
 from runner.measure.rounds import instruments
+from runner.output import Look, Output
 from runner.progress import Progress
-from runner.render import device_page, report_page, units
+from runner.render import report_page, units
 from runner.render.comparison import comparison_page
-from runner.render.page import WIDTH, Emphasis, Page, as_markdown, as_text
 from runner.render.selftest import selftest_page
 from runner.report import Report, Settings
 from runner.report_file import ReportFile, report_file
 from runner.requests import Request, SelfTestRequest, Stated, TurnsRequest
 
 FOLDER = "a folder with -o"
-
-Style = Literal["text", "markdown", "json"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Output:
-    """What goes to stdout, and the exit code after it."""
-
-    text: str
-    exit_code: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
-    """How a document is shown."""
-
-    style: Style
-    emphasis: Emphasis = str
-    width: int = WIDTH
-    """Of text, in columns."""
-
-    def show(self, document: object, page: Page) -> str:
-        """Return the document as JSON, or the page that was made of it."""
-        if self.style == "json":
-            return codec.write_json(document, indent=2)
-        return as_markdown(page) if self.style == "markdown" else as_text(page, self.emphasis, self.width)
 
 
 def measure_bundle(request: Request, look: Look, progress: Progress) -> Output:
@@ -182,12 +154,6 @@ def compare_reports(host: Path, device_path: Path, stated: Stated, look: Look) -
         )
     found = compare.compare(ours, theirs, stated.limits, stated.margins)
     return Output(text=look.show(found, comparison_page(found)), exit_code=LIMIT_MISSED if found.violated else 0)
-
-
-def show_device(look: Look) -> Output:
-    """Show what this machine is."""
-    facts, state = device.facts(), device.state()
-    return Output(text=look.show({"facts": facts, "state": state}, device_page(facts, state)))
 
 
 def _is_json(path: Path) -> bool:

@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
-Package = Literal["numpy", "onnxruntime", "torch", "psutil"]
+from runner.errors import RuntimeUnavailable, first_line
 
 LEAST_PYTHON = (3, 11)
 WHEELS = ("x86_64", "amd64", "aarch64", "arm64")
 """What 64-bit machines call themselves that the runtimes have wheels for."""
 ARM = ("aarch64", "arm64")
-RUNTIMES: tuple[Package, ...] = ("onnxruntime", "torch")
+RUNTIMES = ("onnxruntime", "torch")
 ARM_TORCH, ARM_TORCH_PYTHON = "torch==2.9.1", (3, 14)
 """The last for the CPU alone on PyPI that runs on every 64-bit ARM, and the last Python that it has wheels for."""
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -67,8 +66,8 @@ class Remedy:
     """The command that installs them, or the way out."""
 
 
-def here(*, cuda: bool = False) -> Interpreter:
-    """Return the Python that runs this."""
+def here(cuda: bool = False) -> Interpreter:
+    """Return the Python that runs this, on a machine that has a CUDA device or has none."""
     in_venv = sys.prefix != sys.base_prefix
     return Interpreter(
         machine=platform.machine(),
@@ -85,7 +84,7 @@ def here(*, cuda: bool = False) -> Interpreter:
     )
 
 
-def remedy(packages: Sequence[Package], python: Interpreter) -> Remedy:
+def remedy(packages: Sequence[str], python: Interpreter) -> Remedy:
     """Return how packages come to a board, or why they do not and what then."""
     if python.version < LEAST_PYTHON:
         found = f"edgepack needs Python {_dotted(LEAST_PYTHON)} or newer, and this is {_dotted(python.version)}"
@@ -106,7 +105,26 @@ def remedy(packages: Sequence[Package], python: Interpreter) -> Remedy:
     return Remedy(advice=command(packages, python))
 
 
-def command(packages: Sequence[Package], python: Interpreter) -> str:
+def hold_numpy(*, to_measure: bool = False) -> None:
+    """Raise RuntimeUnavailable where there is no numpy, and how to install it, with a runtime if one is needed."""
+    try:
+        import numpy as np  # noqa: F401, PLC0415 - to see whether there is one
+    except ModuleNotFoundError as error:
+        what = "numpy is not installed here" if error.name == "numpy" else _broken(error)
+    except ImportError as error:
+        what = _broken(error)
+    else:
+        return
+    without_runtime = to_measure and not any(find_spec(runtime) for runtime in RUNTIMES)
+    found = remedy(("numpy", "onnxruntime") if without_runtime else ("numpy",), here())
+    raise RuntimeUnavailable("; ".join(filter(None, (what, found.problem))), advice=found.advice)
+
+
+def _broken(error: ImportError) -> str:
+    return f"numpy cannot be imported here: {first_line(error)}"
+
+
+def command(packages: Sequence[str], python: Interpreter) -> str:
     """Return the line for a shell that installs packages, as that system lets one."""
     if python.bits < 64 and not python.in_venv and tuple(packages) == ("numpy",):
         return "sudo apt install python3-numpy"  # as long as PyPI has no wheel of it for 32 bits
@@ -120,7 +138,7 @@ def command(packages: Sequence[Package], python: Interpreter) -> str:
     return f"{' && '.join((*first, makes, *fills))}, and from then on {VENV}/bin/python"
 
 
-def pip_installs(packages: Sequence[Package], python: Interpreter) -> tuple[tuple[str, ...], ...]:
+def pip_installs(packages: Sequence[str], python: Interpreter) -> tuple[tuple[str, ...], ...]:
     """Return what follows each `pip install`: torch needs one of its own where it comes from another index."""
     others = tuple(package for package in packages if package != "torch")
     if "torch" not in packages:

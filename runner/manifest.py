@@ -1,10 +1,11 @@
 """What a bundle says of itself: the target it is for, how its inputs are prepared, and what is in it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SCHEMA = "1.1"
 
@@ -72,8 +73,10 @@ class Preprocess:
     resize: str
     """How the images were brought to `height` x `width` before they were stored, in words."""
 
-    def apply(self, samples: NDArray[np.generic]) -> NDArray[np.float32]:
+    def apply(self, samples: "NDArray[np.generic]") -> "NDArray[np.float32]":
         """Return stored samples, N x C x H x W, as the contiguous float32 array that the network takes."""
+        import numpy as np  # noqa: PLC0415 - what a machine is can be told where there is no numpy
+
         shape = (-1, 1, 1)
         mean = np.asarray(self.mean, np.float32).reshape(shape)
         std = np.asarray(self.std, np.float32).reshape(shape)

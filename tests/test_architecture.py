@@ -185,11 +185,12 @@ def test_only_the_edge_knows_the_streams() -> None:
     }
 
 
-def test_a_stream_that_is_given_is_written_to_by_the_terminal_alone() -> None:
+def test_a_stream_that_is_given_is_written_to_by_what_shows_progress_alone() -> None:
     streams = uses(r"(self\._stream|stream|sys\.std\w+|stdout|stderr)\.write(lines)?")
     assert streams == {
         "runner/edge.py": {"sys.stderr.write"},
         "runner/terminal.py": {"self._stream.write"},
+        "runner/progress_lines.py": {"self._stream.write"},
         # Not a terminal: the pipe to the process that started the worker.
         "runner/worker/__init__.py": {"stdout.write"},
     }

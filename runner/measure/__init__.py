@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.bundle import INPUTS, LABELS, Bundle
 from runner.errors import BundleError, UsageError
+from runner.measure import answering
 from runner.measure import session as sessions
 from runner.measure.rounds import Course, time_in_rounds
 from runner.measure.session import Bench, Host, Session
@@ -87,7 +88,7 @@ def one_course(source: Bundle, name: str | None, settings: Settings, progress: P
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
         only = [name] if name else []
         session = sessions.begin(source, settings, only=only, progress=progress, bench=Bench(), folder=Path(folder))
-        yield sessions.first_course(session, host.fastest if host else None)
+        yield answering.first_course(session, host.fastest if host else None)
 
 
 def _pair(first: Session, second: Session, *, complete: bool) -> tuple[Report, Report]:
@@ -147,7 +148,7 @@ def _measure(together: Sequence[Session], keep: Callable[[], None]) -> bool:
     try:
         sessions.warn(first)
         for session in together:
-            sessions.answer_all(session, keep)
+            answering.answer_all(session, keep)
         if len(together) > 1:
             _leave_out_what_is_alone(*together)
         courses = [course for session in together for course in session.courses]

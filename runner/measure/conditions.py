@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from runner import install
 from runner.facts import DeviceFacts, DeviceState
+from runner.install import Interpreter
 from runner.manifest import Artifact, Target
 from runner.reason import Reason
 from runner.runtimes import KNOWN
@@ -51,16 +53,18 @@ def state_reasons(before: DeviceState, after: DeviceState) -> tuple[Reason, ...]
     return (Reason(code="throttled", level="invalid", detail=detail, advice="a better cooler or power supply"),)
 
 
-def obstacle(artifact: Artifact, facts: DeviceFacts, *, stand_in: bool) -> Reason | None:
+def obstacle(artifact: Artifact, facts: DeviceFacts, python: Interpreter, *, stand_in: bool) -> Reason | None:
     """Return why this machine cannot run an artifact, or None where it can; `stand_in` lets a CPU take CUDA's place."""
     if artifact.machines and facts.machine not in artifact.machines:
         detail = f"runs on {' or '.join(artifact.machines)}, and this machine is {facts.machine}"
         return Reason(code="wrong-machine", level="note", detail=detail)
     runtime = next((runtime for runtime in facts.runtimes if runtime.format == artifact.format), None)
     if runtime is None or runtime.version is None:
-        known = KNOWN[artifact.format]
-        advice = f"pip install 'edgepack[{known.extra}]', or: pip install {known.distributions[0]}"
-        return Reason(code="no-runtime", level="note", detail=f"{known.package} is not installed here", advice=advice)
+        package = KNOWN[artifact.format].package
+        remedy = install.remedy((package,), python)
+        missing = f"{package} is not installed here"
+        detail = f"{missing}, and cannot be: {remedy.problem}" if remedy.problem else missing
+        return Reason(code="no-runtime", level="note", detail=detail, advice=remedy.advice)
     if artifact.device == "cuda" and not facts.cuda and not stand_in:
         return Reason(code="no-cuda", level="note", detail="runs on CUDA, and there is no CUDA device here")
     return None

@@ -1,6 +1,6 @@
-"""What is found of one artifact as a run goes on, and which artifact is the fastest whose answers hold."""
+"""What is found of one artifact as a run goes on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from runner.device.forecast import Forecast
@@ -13,12 +13,6 @@ from runner.measure.rounds import Course
 from runner.operators import OperatorTime
 from runner.reason import Reason
 from runner.report import Accuracy, ArtifactReport, EnergyUse, Expectation, Latency, Scenario
-
-MOST_TOP1_DROP = 0.01
-"""By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""
-MOST_FLIPS = 0.01
-"""The share of samples that it may answer otherwise than it did on the host."""
-ROUNDING = 1e-9
 
 INTERRUPTED = Reason(code="interrupted", level="note", detail="the run was interrupted before this was measured")
 
@@ -95,46 +89,4 @@ def _expectation(found: Forecast) -> Expectation:
         least_speedup=speedup.low if speedup else None,
         most_speedup=speedup.high if speedup else None,
         evidence=speedup.evidence if speedup else "",
-    )
-
-
-def fastest(reports: Sequence[ArtifactReport], reference_top1: float, run: Iterable[Reason]) -> str | None:
-    """Return the artifact with the lowest median latency among those whose answers hold, if there is one.
-
-    None is where any reason that concerns the whole `run` voids its figures.
-    """
-    if any(reason.level == "invalid" for reason in run):
-        return None
-    latencies = dict(_latencies(reports, reference_top1))
-    return min(latencies, key=lambda name: latencies[name].median_ns, default=None)
-
-
-def as_fast(reports: Sequence[ArtifactReport], reference_top1: float, name: str) -> tuple[str, ...]:
-    """Return the others whose answers hold, as those of `name` do, and whose interval of the median overlaps its."""
-    latencies = dict(_latencies(reports, reference_top1))
-    fastest = latencies.pop(name, None)
-    if fastest is None:
-        return ()
-    interval = fastest.interval
-    return tuple(
-        other
-        for other, latency in latencies.items()
-        if latency.interval.low <= interval.high and interval.low <= latency.interval.high
-    )
-
-
-def _latencies(reports: Sequence[ArtifactReport], reference_top1: float) -> Iterator[tuple[str, Latency]]:
-    for report in reports:
-        if report.latency and holds(report, reference_top1):
-            yield report.name, report.latency
-
-
-def holds(report: ArtifactReport, reference_top1: float) -> bool:
-    """Say whether an artifact may be recommended: near the fp32 model, near the host's answers, nothing void."""
-    found = report.accuracy
-    return (
-        found is not None
-        and found.top1 >= reference_top1 - MOST_TOP1_DROP - ROUNDING
-        and len(found.flips) <= MOST_FLIPS * found.samples
-        and not any(reason.level == "invalid" for reason in report.reasons)
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from runner.measure.trial import as_fast
+from runner.fastest import as_fast
 from runner.render import units
 from runner.render.details import detail_blocks
 from runner.render.device import device_line, device_page

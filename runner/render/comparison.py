@@ -33,7 +33,7 @@ def comparison_page(comparison: Comparison) -> Page:
         _latencies(found, marked, called),
         _costs(found, marked),
         _legend(comparison),
-        _listing("Flips", [line for artifact in found for line in _flip_lines(artifact, called)]),
+        _listing("Flips", [line for artifact in found for line in flip_lines(artifact, called)]),
         _listing("Notes", [*(f"[{n}] {text}" for text, n in notes.items()), *_notes(comparison)]),
         _verdicts(comparison.verdicts),
         _listing("Undecided", _undecided(comparison.verdicts)),
@@ -195,7 +195,8 @@ def _margin_source(comparison: Comparison) -> str:
     return "the noise floor measured there" if side.floor_measured else "the noise floor that such machines may have"
 
 
-def _flip_lines(artifact: ArtifactComparison, called: Names) -> Iterator[str]:
+def flip_lines(artifact: ArtifactComparison, called: Names) -> Iterator[str]:
+    """Yield a line for each sample that one file answers otherwise on the two sides."""
     # Two files may well answer differently; one file should not, and where it does each sample tells.
     flips = artifact.answers.flips if artifact.answers and artifact.same_file else ()
     for flip in flips[:SHOWN_FLIPS]:
@@ -234,12 +235,13 @@ def _once_for_both(notes: Sequence[tuple[str, str, str]]) -> Iterator[str]:
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table | None:
-    rows = tuple((it.judgement, it.artifact, *_limit_cells(it)) for it in verdicts)
+    rows = tuple((it.judgement, it.artifact, *limit_cells(it)) for it in verdicts)
     columns = ("verdict", "artifact", "limit", "found")
     return Table(columns=columns, rows=rows, left=len(columns)) if rows else None
 
 
-def _limit_cells(verdict: Verdict) -> tuple[str, str]:
+def limit_cells(verdict: Verdict) -> tuple[str, str]:
+    """Return what was allowed and what was found."""
     """Return what is allowed and what was found; an accuracy drop is told as the change of top-1 that it is."""
     observed, interval = verdict.observed, verdict.interval
     if verdict.limit == "max_accuracy_drop":

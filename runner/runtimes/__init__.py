@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol, cast
 
 from runner.manifest import Device, Engine, Format
 from runner.operators import OperatorTime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +32,7 @@ class Options:
 class Profiling:
     """What a profiler sees of an artifact."""
 
-    inputs: Sequence[NDArray[np.float32]]
+    inputs: "Sequence[NDArray[np.float32]]"
     """One after the other."""
     warmups: int
     """How many of them, from the first, do not count."""
@@ -50,10 +51,10 @@ class Session(Protocol):
     def version(self) -> str:
         """The runtime's version."""
 
-    def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, inputs: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return the logits, N x classes, of prepared samples, N x C x H x W."""
 
-    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
+    def device_ns(self, inputs: "NDArray[np.float32]") -> int | None:
         """Run once more, and return the time by the accelerator's own events; None where there are none."""
 
 
@@ -77,8 +78,6 @@ class Known:
     """What is imported."""
     distributions: tuple[str, ...]
     """What `pip` may have installed the package from; the first is the usual one."""
-    extra: str
-    """The extra of ours that installs it."""
 
 
 KNOWN: Mapping[Format, Known] = MappingProxyType(
@@ -87,13 +86,11 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             module="runner.runtimes.onnx",
             package="onnxruntime",
             distributions=("onnxruntime", "onnxruntime-gpu"),
-            extra="onnx",
         ),
         "torchscript": Known(
             module="runner.runtimes.torchscript",
             package="torch",
             distributions=("torch",),
-            extra="torch",
         ),
     }
 )

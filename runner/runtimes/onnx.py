@@ -15,6 +15,9 @@ from runner.manifest import Device
 from runner.operators import OperatorTime, Span, operator_times
 from runner.runtimes import Options, Profiling
 
+# Otherwise it talks to its maker while it is measured, from boards too (since 1.31 on Linux).
+onnxruntime.disable_telemetry_events()
+
 PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 UNREADABLE = (
     failures.Fail,

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from runner import __version__
+from runner.fastest import fastest
 from runner.measure import latency
-from runner.measure.trial import fastest
 from runner.report import Accuracy, ArtifactReport, Latency, Report
 from runner.verify.answers import accuracy_contradictions, share_equal
 from runner.verify.differences import differences

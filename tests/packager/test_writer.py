@@ -4,7 +4,9 @@ import ast
 import hashlib
 import importlib.metadata
 import io
+import json
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -299,26 +301,94 @@ def test_a_bundle_runs_its_own_code(bundle: Bundle, bare: Path, tmp_path: Path) 
     assert not str(cattrs.__file__).startswith(str(bundle.path))
 
 
-def test_a_machine_without_numpy_is_told_what_to_install(bundle: Bundle, tmp_path: Path) -> None:
-    found = start([str(bundle.path), "--help"], tmp_path, None)
-    assert found.returncode == 4
-    assert found.stdout == ""
+INSTALLS = f"{sys.executable} -m venv ~/.edgepack && ~/.edgepack/bin/pip install numpy"
+"""A Python without its packages has no pip either."""
+
+
+def test_without_numpy_a_bundle_tells_what_the_machine_is(bundle: Bundle, tmp_path: Path) -> None:
+    helped = start([str(bundle.path), "--help"], tmp_path, None)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert helped.stdout.startswith("Usage: python3 ")
+    found = start([str(bundle.path), "device", "--json"], tmp_path, None)
+    assert (found.returncode, found.stderr) == (0, "")
+    facts = json.loads(found.stdout)["facts"]
+    assert facts["machine"] == platform.machine()
+    assert [(runtime["package"], runtime["version"]) for runtime in facts["runtimes"]] == [
+        ("onnxruntime", None),
+        ("torch", None),
+    ]
+    page = start([str(bundle.path), "device"], tmp_path, None)
+    assert (page.returncode, page.stderr) == (0, "")
+    assert "onnxruntime not installed" in page.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "packages"),
+    [
+        ([], "numpy onnxruntime"),
+        (["verify"], "numpy"),
+        (["compare", "a.json", "b.json"], "numpy"),
+        (["ab", "a.edgepack", "b.edgepack"], "numpy onnxruntime"),
+        (["selftest", "a.edgepack"], "numpy onnxruntime"),
+    ],
+)
+def test_a_machine_without_numpy_is_told_what_to_install(
+    arguments: list[str], packages: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    found = start([str(bundle.path), *arguments], tmp_path, None)
+    assert (found.returncode, found.stdout) == (4, "")
     assert found.stderr == (
-        "This bundle needs numpy, and a runtime such as onnxruntime:\n"
-        f"  try: {sys.executable} -m pip install numpy onnxruntime\n"
+        "error: numpy is not installed here\n"
+        f"  try: {INSTALLS.removesuffix('numpy')}{packages}, and from then on ~/.edgepack/bin/python\n"
     )
+
+
+def test_a_numpy_that_cannot_be_imported_is_told_with_its_reason(bundle: Bundle, tmp_path: Path) -> None:
+    broken = tmp_path / "packages" / "numpy"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libopenblas.so.0: cannot open shared object file')\n")
+    found = start([str(bundle.path), "verify"], tmp_path, broken.parent)
+    assert found.returncode == 4
+    assert found.stderr.startswith(
+        "error: numpy cannot be imported here: ImportError: libopenblas.so.0: cannot open shared object file\n  try: "
+    )
+
+
+def run_starter(
+    version: tuple[int, int, int], bits: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[object, str]:
+    """Run the starter as another Python would, and return the exit code and what it told."""
+    code = compile(writer.STARTER, "__main__.py", "exec")
+    monkeypatch.setattr(sys, "version_info", version)
+    monkeypatch.setattr(sys, "maxsize", 2 ** (bits - 1) - 1)
+    with pytest.raises(SystemExit) as caught:
+        exec(code, {"__name__": "__main__"})
+    return caught.value.code, capsys.readouterr().err
+
+
+NEWER = "  try: a newer system (Raspberry Pi OS 12, Debian 12, Ubuntu 24.04), or without root: uv python install 3.12\n"
 
 
 @pytest.mark.parametrize("version", [(2, 7, 18), (3, 6, 15), (3, 10, 13)])
 def test_an_older_python_is_told_which_one_is_needed(
-    version: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+    version: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = compile(writer.STARTER, "__main__.py", "exec")
-    monkeypatch.setattr(sys, "version_info", version)
-    with pytest.raises(SystemExit) as caught:
-        exec(code, {"__name__": "__main__"})
     major, minor, _ = version
-    assert caught.value.code == f"This bundle needs Python 3.11 or newer, and this is {major}.{minor}."
+    assert run_starter(version, 64, monkeypatch, capsys) == (
+        4,
+        f"This bundle needs Python 3.11 or newer, and this is {major}.{minor}.\n{NEWER}",
+    )
+
+
+def test_an_older_python_of_32_bits_is_told_that_a_newer_one_is_not_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_starter((3, 9, 2), 32, monkeypatch, capsys) == (
+        4,
+        f"This bundle needs Python 3.11 or newer, and this is 3.9.\n{NEWER}"
+        "This Python is of 32 bits, too, and the runtimes have no wheels for that, whatever its version.\n"
+        "  try: a 64-bit system, which a Raspberry Pi 3 or later can run\n",
+    )
 
 
 def test_an_older_python_can_read_the_starter() -> None:
@@ -327,6 +397,7 @@ def test_an_older_python_can_read_the_starter() -> None:
     nodes = list(ast.walk(ast.parse(writer.STARTER)))
     assert not [node for node in nodes if isinstance(node, ast.JoinedStr | ast.AnnAssign)]
     assert not [node for node in nodes if isinstance(node, ast.Name) and node.id == "print"]
+    assert writer.STARTER.isascii()
 
 
 def test_the_versions_that_travel_along_are_those_that_are_installed(bundle: Bundle) -> None:

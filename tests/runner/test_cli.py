@@ -177,6 +177,24 @@ def test_an_interrupted_run_writes_what_it_has_and_ends_with_130(bundle: Path, h
     assert not report.load(here / "net.report.json").complete
 
 
+def test_a_program_can_follow_a_run_line_by_line(bundle: Path, here: Path) -> None:
+    found = subprocess.run(
+        [*bench_runner(), str(bundle), "--threads", "1", "--progress", "json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = [json.loads(line) for line in found.stderr.splitlines()]
+    assert told[0] == {"task": "fp32.onnx: answers", "total": SAMPLES, "done": 0, "note": ""}
+    assert told[-1] == {"say": "report: net.report.json"}
+    timing = [line for line in told if line.get("task") == "timing"]
+    assert (timing[0]["done"], timing[-1]["done"], timing[-1]["note"]) == (0, 5, "fp32.onnx")
+    assert {line["total"] for line in timing} == {5}
+    assert (here / "net.report.json").exists()
+    assert found.stdout.startswith("net for x86\n")
+
+
 def test_a_missing_or_foreign_bundle_is_exit_3(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ended = bench(capsys, "net.edgepack")
     assert (ended.code, ended.err) == (3, "error: net.edgepack: cannot be read: No such file or directory\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner import install
-from runner.install import Interpreter, Package, Remedy
+from runner.install import Interpreter, Remedy
 
 BOARD = Interpreter(machine="aarch64", bits=64, version=(3, 11), executable="/usr/bin/python3", managed=True)
 """A Raspberry Pi 4 or 5 with the 64-bit Raspberry Pi OS 12."""
@@ -95,9 +95,7 @@ NEWER = "a newer system (Raspberry Pi OS 12, Debian 12, Ubuntu 24.04), or withou
         ),
     ],
 )
-def test_a_board_gets_the_command_that_works_there(
-    python: Interpreter, packages: tuple[Package, ...], advice: str
-) -> None:
+def test_a_board_gets_the_command_that_works_there(python: Interpreter, packages: tuple[str, ...], advice: str) -> None:
     assert install.remedy(packages, python) == Remedy(advice=advice)
 
 
@@ -152,13 +150,13 @@ def test_a_board_gets_the_command_that_works_there(
     ],
 )
 def test_a_board_that_cannot_have_it_is_told_why_and_the_way_out(
-    python: Interpreter, packages: tuple[Package, ...], remedy: Remedy
+    python: Interpreter, packages: tuple[str, ...], remedy: Remedy
 ) -> None:
     assert install.remedy(packages, python) == remedy
 
 
 def test_what_follows_pip_install_is_apart_where_the_index_is_another() -> None:
-    both: tuple[Package, ...] = ("torch", "onnxruntime")
+    both = ("torch", "onnxruntime")
     assert install.pip_installs(both, SERVER) == (
         ("onnxruntime",),
         ("--index-url", "https://download.pytorch.org/whl/cpu", "torch"),

@@ -116,7 +116,7 @@ def test_versions_are_found_and_nothing_is_imported() -> None:
 
 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = Known(module="runner.runtimes.onnx", package="no_such_package", distributions=("no",), extra="onnx")
+    absent = Known(module="runner.runtimes.onnx", package="no_such_package", distributions=("no",))
     monkeypatch.setattr(runtimes, "KNOWN", MappingProxyType({**KNOWN, "onnx": absent}))
     assert installed_version("onnx") is None
 

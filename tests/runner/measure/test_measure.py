@@ -11,6 +11,7 @@ from runner import codec, verify
 from runner.bundle import FP32_REFERENCE, Bundle
 from runner.errors import BundleError, MeasurementError, RuntimeUnavailable, UsageError
 from runner.facts import DeviceFacts, DeviceState, Runtime
+from runner.install import Interpreter
 from runner.manifest import Artifact, Target
 from runner.measure import Bench, Host, run
 from runner.measure.answers import Answers, Subject, answers
@@ -25,6 +26,8 @@ SAMPLES, CLASSES = 200, 3
 LABELS = np.arange(SAMPLES) % CLASSES
 SETTINGS = Settings(threads=2)
 PACKING = Packing(epochs=(), steps=())
+PYTHON = Interpreter(machine="x86_64", bits=64, version=(3, 11), executable="/venv/bin/python", in_venv=True)
+TORCH_COMMAND = "/venv/bin/python -m pip install --index-url https://download.pytorch.org/whl/cpu torch"
 
 
 def _logits(wrong: int = 0, start: int = 0) -> NDArray[np.float32]:
@@ -43,7 +46,13 @@ def _facts(*, machine: str = "x86_64", cuda: tuple[str, ...] = (), torch: bool =
 
 
 def _bench(workers: FakeWorkers, facts: DeviceFacts | None = None) -> Bench:
-    return Bench(workers=workers, facts=lambda: facts or _facts(), state=reports.state, instruments=quiet)
+    return Bench(
+        workers=workers,
+        facts=lambda: facts or _facts(),
+        state=reports.state,
+        instruments=quiet,
+        python=lambda cuda: replace(PYTHON, cuda=cuda),
+    )
 
 
 def _bundle(
@@ -145,7 +154,7 @@ def test_many_flips_against_the_host_do_not_hold_even_at_the_same_top1(tmp_path:
     assert report.fastest is None
 
 
-def test_an_artifact_without_its_runtime_is_listed_with_the_extra_to_install(tmp_path: Path) -> None:
+def test_an_artifact_without_its_runtime_is_listed_with_the_command_that_installs_it(tmp_path: Path) -> None:
     workers = FakeWorkers({"fp32.onnx": Script(logits=_logits())})
     report = run(_bundle(tmp_path, FP32, TORCH), SETTINGS, bench=_bench(workers, _facts(torch=False)))
     found = report.artifact("int8.torchscript")
@@ -153,8 +162,27 @@ def test_an_artifact_without_its_runtime_is_listed_with_the_extra_to_install(tmp
     assert (found.runtime, found.accuracy, found.latency, found.peak_bytes) == (None, None, None, None)
     (reason,) = found.reasons
     assert (reason.code, reason.level, reason.detail) == ("no-runtime", "note", "torch is not installed here")
-    assert reason.advice == "pip install 'edgepack[torch]', or: pip install torch"
+    assert reason.advice == TORCH_COMMAND
     assert report.status == "valid"
+
+
+def test_a_runtime_that_the_board_cannot_have_is_listed_with_the_way_out(tmp_path: Path) -> None:
+    workers = FakeWorkers({"fp32.onnx": Script(logits=_logits())})
+    python = replace(PYTHON, machine="armv7l", bits=32)
+    bench = replace(_bench(workers, _facts(torch=False)), python=lambda _: python)
+    (reason,) = run(_bundle(tmp_path, FP32, TORCH), SETTINGS, bench=bench).artifacts[1].reasons
+    assert reason.detail == (
+        "torch is not installed here, and cannot be: "
+        "torch has no wheels for a 32-bit system (armv7l, Python of 32 bits)"
+    )
+    assert reason.advice.startswith("a 64-bit system, which a Raspberry Pi 3 or later can run")
+
+
+def test_on_a_machine_with_a_gpu_the_command_installs_a_torch_for_it(tmp_path: Path) -> None:
+    workers = FakeWorkers({"fp32.onnx": Script(logits=_logits())})
+    bench = _bench(workers, _facts(cuda=("NVIDIA H200",), torch=False))
+    (reason,) = run(_bundle(tmp_path, FP32, TORCH), SETTINGS, bench=bench).artifacts[1].reasons
+    assert reason.advice == "/venv/bin/python -m pip install torch"
 
 
 def test_an_artifact_for_another_machine_is_listed_with_the_reason(tmp_path: Path) -> None:
@@ -171,7 +199,7 @@ def test_nothing_that_can_be_run_is_an_error_of_its_own(tmp_path: Path) -> None:
         run(bundle, SETTINGS, bench=_bench(FakeWorkers({}), _facts(torch=False)))
     assert str(caught.value) == (
         "nothing here can run any of the artifacts: int8.torchscript: torch is not installed here"
-        "\n  try: pip install 'edgepack[torch]', or: pip install torch"
+        f"\n  try: {TORCH_COMMAND}"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.measure.trial import as_fast, fastest
+from runner.fastest import as_fast, fastest
 from runner.reason import Level, Reason
 from runner.report import ArtifactReport
 from tests import reports

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from packager.remote import failures, link, running
+from packager.remote.board import interpreter
 from packager.remote.destination import Destination
 from packager.remote.line import Patience
 from packager.remote.link import Board
@@ -71,22 +72,6 @@ def check(facts: BoardFacts, order: Order, name: str) -> None:
     if facts.free_bytes < needs:
         what = f"{_mib(facts.free_bytes)} MiB are free at {facts.cache}, and the run needs {_mib(needs)} MiB"
         raise failures.Refusal(what, where=name, advice="free some space there")
-
-
-def interpreter(facts: BoardFacts) -> install.Interpreter:
-    """Return a board's Python, as far as it decides what can be installed for it."""
-    major, minor = (int(part) for part in facts.python.split(".")[:2])
-    return install.Interpreter(
-        machine=facts.machine,
-        bits=facts.bits,
-        version=(major, minor),
-        executable=facts.executable,
-        musl=not facts.libc.startswith("glibc"),
-        in_venv=facts.in_venv,
-        managed=facts.externally_managed,
-        has_pip=facts.has_pip,
-        has_venv=facts.has_ensurepip,
-    )
 
 
 def _copy(board: Board, bundle: Bundle, progress: Progress) -> bool:

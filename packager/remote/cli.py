@@ -92,6 +92,25 @@ def bench(  # noqa: PLR0913 - one parameter per option
     ctx.exit(found.exit_code)
 
 
+@click.command(short_help="Show what a board is, and what it lacks.")
+@click.argument("host", metavar="[USER@]HOST|NAME")
+@inventory_option
+@ssh_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def doctor(ctx: click.Context, *, host: str, inventory: Path | None, ssh_config: Path | None, as_json: bool) -> None:
+    """Show what HOST is, what is missing there with the command that brings it, and what int8 will bring.
+
+    Installs nothing, and leaves the board as it was. Exits 4 where a bundle cannot run there yet.
+    """
+    from packager.remote import commands, destination  # noqa: PLC0415 - heavy
+
+    (board,) = destination.destinations((host,), inventory, ssh_config)
+    found = commands.doctor(board, _look(as_json=as_json))
+    click.echo(found.text, nl=False, color=True)
+    ctx.exit(found.exit_code)
+
+
 def _look(*, as_json: bool, as_markdown: bool = False) -> "Look":
     from runner.output import Look  # noqa: PLC0415 - heavy
     from runner.render.page import WIDTH  # noqa: PLC0415 - heavy

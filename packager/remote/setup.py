@@ -16,14 +16,13 @@ from packager.remote.venv_program import STEP
 from packager.remote.wheels import Store, Wheel
 from runner import install
 from runner.errors import MeasurementError, RuntimeUnavailable
-from runner.install import Package
 from runner.manifest import Format
 from runner.progress import Advance, Progress
 
-ALWAYS: tuple[Package, ...] = ("numpy", "psutil")
-RUNTIMES: Mapping[Format, Package] = {"onnx": "onnxruntime", "torchscript": "torch"}
+ALWAYS: tuple[str, ...] = ("numpy", "psutil")
+RUNTIMES: Mapping[Format, str] = {"onnx": "onnxruntime", "torchscript": "torch"}
 MIB = 1 << 20
-NEEDED_BYTES: Mapping[Package, int] = {
+NEEDED_BYTES: Mapping[str, int] = {
     "numpy": 75 * MIB,
     "psutil": 2 * MIB,
     "onnxruntime": 100 * MIB,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from packager.remote import fleet, result
 from packager.remote.bench import Order
@@ -35,6 +36,7 @@ class BenchRequest:
     stated: Stated
     output: Path
     keep: bool
+    setup: Literal["online", "offline"] | None
     timeout_s: float | None
     retries: int
     jobs: int
@@ -63,6 +65,7 @@ def bench(request: BenchRequest, look: Look, display: Display) -> Output:
             artifacts=request.artifacts,
             arguments=request.arguments,
             keep=request.keep,
+            setup=request.setup,
             timeout_s=request.timeout_s,
             patience=Patience(),
         ),

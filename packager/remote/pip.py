@@ -1,5 +1,6 @@
 """What pip says when it fails, and what to do about it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,9 @@ SIGNS: tuple[tuple[Cause, tuple[str, ...]], ...] = (
 )
 """Words by which a cause is told, those first that make pip say the later ones too."""
 
+REFUSED_CALL = re.compile(r"\[Errno -?\d+\] ([^'\")]+)'?\)")
+"""Of all that pip repeats when it reaches nothing, the system's own words."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PipFailure:
@@ -50,5 +54,7 @@ def failure(lines: Sequence[str]) -> PipFailure:
 
 def _plain(line: str) -> str:
     """Leave out pip's own mark, and what makes a line too long to be read."""
+    if found := REFUSED_CALL.search(line):
+        return found[1]
     text = line.removeprefix("ERROR:").removeprefix("WARNING:").strip()
     return text if len(text) <= 300 else text[:297] + "..."

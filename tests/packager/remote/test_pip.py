@@ -13,7 +13,7 @@ NO_NETWORK = (
 @pytest.mark.parametrize(
     ("lines", "cause", "says"),
     [
-        (NO_NETWORK, "network", "Retrying"),
+        (NO_NETWORK, "network", "Temporary failure in name resolution"),
         (NO_NETWORK[1:], "no-wheel", "Could not find a version that satisfies the requirement numpy"),
         (
             ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",),
@@ -29,7 +29,7 @@ NO_NETWORK = (
 def test_a_failure_is_told_by_the_line_that_says_most(lines: tuple[str, ...], cause: str, says: str) -> None:
     found = failure(lines)
     assert found.cause == cause
-    assert found.line.startswith(says) or says in found.line
+    assert says in found.line
     assert not found.line.startswith(("ERROR", "WARNING"))
 
 

@@ -63,6 +63,16 @@ class Counters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Other:
+    """Another program that had the CPU meanwhile."""
+
+    name: str
+    """As the system has it: of all processes of this name together."""
+    cpus: float
+    """How many CPUs it kept busy, on average."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
     """The life of one worker. Times in nanoseconds, in the order in which they were taken; None could not be read."""
 
@@ -83,6 +93,8 @@ class Process:
     usage: Usage | None = None
     machine: tuple[Counters, ...] = ()
     """The machine as seen from outside: before the timed window, once a second in it, and after it."""
+    others: tuple[Other, ...] = ()
+    """The programs that had most of the CPU from its start to the end of its timed window, where psutil tells."""
     waited_s: float = 0.0
     """For the machine to cool down, before this process was started."""
     cpus: tuple[int, ...] = ()

@@ -12,7 +12,7 @@ from runner.measure import conditions, latency
 from runner.measure.disturbance import disturbances
 from runner.measure.latency import Timings
 from runner.operators import OperatorTime
-from runner.process import Counters, Harness, Process, Usage
+from runner.process import Counters, Harness, Other, Process, Usage
 from runner.reason import Reason
 from runner.report import Accuracy, ArtifactReport, Latency, Report, Scenario
 from tests.fakes import about_zero
@@ -262,6 +262,7 @@ def complete_process() -> Process:
             swap_bytes=4096,
         ),
         machine=(counters(), counters()),
+        others=(Other(name="rsync", cpus=0.25),),
         waited_s=1.5,
         cpus=(0, 1),
         import_peak_bytes=41 << 20,

@@ -100,7 +100,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has() -> None:
-    # A bundle brings click and cattrs; numpy and one of the runtimes are the device's own.
+    # A bundle brings click and cattrs; numpy and one of the runtimes are the device's own, and psutil if there is one.
     found = {
         (package(name), file)
         for file in FILES
@@ -108,7 +108,11 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
         for name in imported(file)
         if package(name) not in {"runner", *sys.stdlib_module_names}
     }
-    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "onnxruntime", "torch"}
+    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "psutil", "onnxruntime", "torch"}
+    assert {file for name, file in found if name == "psutil"} == {
+        "runner/device/others.py",
+        "runner/device/portable.py",
+    }
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
     assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}

@@ -52,16 +52,16 @@ def _rows(result: BoardResult, notes: dict[str, int], times: Scale) -> Iterator[
     if result.report is None:
         yield (result.name, *([NONE] * (len(COLUMNS) - 2)), FAILED)
         return
-    compared = {it.name: it for it in result.comparison.artifacts} if result.comparison else {}
+    compared = _compared(result)
     for artifact in result.report.artifacts:
-        yield _row(result.name, artifact, compared.get(artifact.name), notes, times)
+        found = compared.get(artifact.name)
+        numbers = sorted({notes[reason.line] for reason in _reasons(artifact, found)})
+        marks = f" [{', '.join(map(str, numbers))}]" if numbers else ""
+        status = worst((*result.report.reasons, *artifact.reasons))
+        yield (result.name, f"{artifact.name}{marks}", *_figures(artifact, found, times), status)
 
 
-def _row(
-    board: str, artifact: ArtifactReport, compared: ArtifactComparison | None, notes: dict[str, int], times: Scale
-) -> tuple[str, ...]:
-    numbers = sorted({notes[reason.line] for reason in _reasons(artifact, compared)})
-    marks = f" [{', '.join(map(str, numbers))}]" if numbers else ""
+def _figures(artifact: ArtifactReport, compared: ArtifactComparison | None, times: Scale) -> tuple[str, ...]:
     latency = compared.delta("latency") if compared else None
     answers = compared.answers if compared else None
     accuracy = artifact.accuracy
@@ -70,23 +70,24 @@ def _row(
         logits = "identical" if accuracy.identical_to_host else f"{accuracy.max_abs_difference:.2g} apart"
     shown = latency.device if latency else artifact.latency.median_ns if artifact.latency else None
     return (
-        board,
-        f"{artifact.name}{marks}",
         times.show(shown),
         units.times(latency.ratio if latency else None),
         units.percent(accuracy.top1 if accuracy else None),
         units.points(-answers.accuracy_drop) if answers else NONE,
         str(len(answers.flips)) if answers else NONE,
         logits,
-        worst(artifact.reasons),
     )
+
+
+def _compared(result: BoardResult) -> dict[str, ArtifactComparison]:
+    return {it.name: it for it in result.comparison.artifacts} if result.comparison else {}
 
 
 def _notes(results: Sequence[BoardResult]) -> dict[str, int]:
     """Return every reason once, with its number."""
     found = dict[str, int]()
     for result in results:
-        compared = {it.name: it for it in result.comparison.artifacts} if result.comparison else {}
+        compared = _compared(result)
         for artifact in result.report.artifacts if result.report else ():
             for reason in _reasons(artifact, compared.get(artifact.name)):
                 found.setdefault(reason.line, len(found) + 1)

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.device import cgroup
+from runner.device import cgroup, portable
 from runner.device.counters import counters
 from runner.device.cpu import cpu_name, features, kernel
 from runner.device.files import count, read_pairs, read_text
@@ -108,7 +108,7 @@ def _system(root: Path) -> str:
 
 def _memory_bytes(root: Path) -> int | None:
     total_kib = count(read_pairs(root / "proc/meminfo").get("MemTotal"))
-    return None if total_kib is None else total_kib * 1024
+    return portable.memory_bytes() if total_kib is None else total_kib * 1024
 
 
 def _governor(root: Path) -> str | None:

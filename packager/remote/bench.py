@@ -1,9 +1,11 @@
 """One board's story: reach it, take the bundle there, run it, bring the report back, and leave nothing behind."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from packager.remote import failures, link, running
+from packager.remote import failures, link, running, setup
+from packager.remote.board import interpreter
 from packager.remote.destination import Destination
 from packager.remote.line import Patience
 from packager.remote.link import Board
@@ -11,6 +13,7 @@ from packager.remote.messages import BoardFacts
 from runner import install, report
 from runner.bundle import Bundle
 from runner.errors import BundleError, RuntimeUnavailable
+from runner.manifest import Format
 from runner.progress import Progress
 from runner.report import Report
 from runner.runtimes import KNOWN
@@ -30,6 +33,8 @@ class Order:
     arguments: tuple[str, ...]
     """For the runner there."""
     keep: bool = False
+    setup: Literal["online", "offline"] | None = None
+    """Prepare a board that lacks something; offline with wheels from here."""
     timeout_s: float | None = None
     """For the run on one board."""
     patience: Patience
@@ -51,16 +56,19 @@ def attempt(
     session = f"{order.bundle.id[:12]}-{destination.slug}"
     with link.connect(destination, session, order.patience, wants_end) as board:
         board.keep = order.keep
-        check(board.facts, order, destination.name)
+        python, facts = link.PYTHON, board.facts
+        if order.setup:
+            prepared = setup.prepare(board, _formats(order), progress, offline=order.setup == "offline")
+            python, facts = prepared.python, replace(facts, packages=prepared.packages)
+        check(facts, order, destination.name)
         copied = _copy(board, order.bundle, progress)
-        ended = running.run(board, [link.PYTHON, BUNDLE, "-o", REPORT, *order.arguments], progress, order.timeout_s)
+        ended = running.run(board, [python, BUNDLE, "-o", REPORT, *order.arguments], progress, order.timeout_s)
         return Measured(report=_report(board, order, ended), exit_code=ended.exit_code, copied=copied)
 
 
 def check(facts: BoardFacts, order: Order, name: str) -> None:
     """Refuse, before anything is copied, a board that cannot run any of it. Raises RuntimeUnavailable and Refusal."""
-    chosen = [each for each in order.bundle.manifest.artifacts if each.name in order.artifacts or not order.artifacts]
-    packages = dict.fromkeys(KNOWN[each.format].package for each in chosen)
+    packages = [KNOWN[each].package for each in _formats(order)]
     absent = [package for package in packages if package not in facts.packages]
     if "numpy" not in facts.packages or len(absent) == len(packages):
         needed = [package for package in ("numpy", *absent[:1]) if package not in facts.packages]
@@ -73,20 +81,10 @@ def check(facts: BoardFacts, order: Order, name: str) -> None:
         raise failures.Refusal(what, where=name, advice="free some space there")
 
 
-def interpreter(facts: BoardFacts) -> install.Interpreter:
-    """Return a board's Python, as far as it decides what can be installed for it."""
-    major, minor = (int(part) for part in facts.python.split(".")[:2])
-    return install.Interpreter(
-        machine=facts.machine,
-        bits=facts.bits,
-        version=(major, minor),
-        executable=facts.executable,
-        musl=not facts.libc.startswith("glibc"),
-        in_venv=facts.in_venv,
-        managed=facts.externally_managed,
-        has_pip=facts.has_pip,
-        has_venv=facts.has_ensurepip,
-    )
+def _formats(order: Order) -> tuple[Format, ...]:
+    """Return the formats of the artifacts that are to be measured."""
+    chosen = [each for each in order.bundle.manifest.artifacts if each.name in order.artifacts or not order.artifacts]
+    return tuple(dict.fromkeys(each.format for each in chosen))
 
 
 def _copy(board: Board, bundle: Bundle, progress: Progress) -> bool:

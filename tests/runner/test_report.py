@@ -41,16 +41,18 @@ def test_the_golden_report_is_read_and_written_as_it_stands() -> None:
 
 
 def newest_of_1_2() -> Report:
-    """Return the golden report as schema 1.2 knew it: without a GPU."""
+    """Return the golden report as schema 1.2 knew it: without a GPU, other processes, and the furthest sample."""
     whole = reports.complete()
     artifact = whole.artifacts[0]
     assert artifact.latency is not None
     assert artifact.runtime is not None
     (process,) = artifact.latency.processes
     seen = tuple(replace(each, gpu=None) for each in process.machine)
-    older = replace(process, machine=seen, gpu_allocated_bytes=None, gpu_reserved_bytes=None)
+    older = replace(process, machine=seen, gpu_allocated_bytes=None, gpu_reserved_bytes=None, others=())
+    assert artifact.accuracy is not None
     part = replace(
         artifact,
+        accuracy=replace(artifact.accuracy, furthest_sample=None),
         runtime=replace(artifact.runtime, nodes=None, cpu_nodes=()),
         latency=replace(artifact.latency, processes=(older,)),
     )
@@ -77,7 +79,7 @@ def newest_of_1_1() -> Report:
     assert artifact.accuracy is not None
     older = replace(
         artifact,
-        accuracy=replace(artifact.accuracy, least_cosine=None, furthest_sample=None, kl_nats=None),
+        accuracy=replace(artifact.accuracy, least_cosine=None, kl_nats=None),
         latency=latency_of_1_1(),
         scenarios=(),
         expected=None,

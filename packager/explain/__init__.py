@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from packager.explain.divergence import Divergence, LayerDifference, first_divergence, worst_sample
-from packager.explain.page import divergence_page
+from packager.explain.page import divergence_page, sentence
 from packager.explain.probe import Layer, Made, Probe
 from runner.bundle import INPUTS, Bundle
 from runner.measure import tensors
@@ -23,6 +23,7 @@ __all__ = [
     "first_divergence",
     "host_tensors",
     "probe",
+    "sentence",
     "worst_sample",
 ]
 

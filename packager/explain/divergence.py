@@ -1,5 +1,6 @@
 """What two machines found between the layers of one artifact, held against each other: pure functions of arrays."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +20,8 @@ FP32_TOLERANCE = 1e-5
 TOLERANCES: Mapping[Precision, float] = MappingProxyType({"fp16": 2.0**-8, "bf16": 2.0**-5})
 """How far floats of one layer may lie apart, as a share of its largest, and still be one sum in another order: some
 roundings of the type. Of integers none is forgiven."""
+BEYOND = sys.float_info.max
+"""Stands for infinity, which is no number in JSON."""
 LOGITS = Layer(name="logits", operator="")
 
 
@@ -32,7 +35,7 @@ class LayerDifference:
     """Of them."""
     integer: bool
     largest: float
-    """The largest difference: in steps of integers, otherwise in the layer's own unit; infinite for a NaN on one side.
+    """The largest difference: in steps of integers, otherwise in the layer's own unit; BEYOND for no number on one side.
     """
     relative: float
     """The same as a share of the largest value on the host."""
@@ -104,7 +107,7 @@ def _difference(probe: Probe, layer: Layer, host: Array, device: Array, toleranc
     # NaN on both sides is no difference.
     apart = (ours != theirs) & ~((ours != ours) & (theirs != theirs))  # noqa: PLR0124 - as IEEE 754 tells a NaN
     distances = np.abs(ours[apart] - theirs[apart]).astype(np.float64)
-    largest = float(np.where(np.isnan(distances), np.inf, distances).max(initial=0.0))
+    largest = min(float(np.where(np.isnan(distances), np.inf, distances).max(initial=0.0)), BEYOND)
     scale = float(np.abs(ours[np.isfinite(ours)]).max(initial=0))
     return LayerDifference(
         layer=layer,
@@ -112,7 +115,7 @@ def _difference(probe: Probe, layer: Layer, host: Array, device: Array, toleranc
         differing=int(apart.sum()),
         integer=integer,
         largest=largest,
-        relative=largest / scale if scale else float(np.inf if largest else 0.0),
+        relative=min(largest / scale, BEYOND) if scale else BEYOND if largest else 0.0,
         diverges=largest > (0.0 if integer else tolerance * scale),
     )
 

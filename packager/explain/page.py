@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from packager.explain.divergence import Divergence, LayerDifference
+from packager.explain.divergence import BEYOND, Divergence, LayerDifference
 from runner.render import units
 from runner.render.page import Block, Page, Table, Title
 
@@ -11,7 +11,7 @@ def divergence_page(found: Divergence) -> Page:
     """Return a divergence as a page."""
     return (
         Title(text=f"{found.artifact}, sample {found.sample}: the host and the device, layer by layer"),
-        _sentence(found),
+        sentence(found),
         *_later(found),
         *_disturbances(found),
         _table(found),
@@ -19,7 +19,7 @@ def divergence_page(found: Divergence) -> Page:
     )
 
 
-def _sentence(found: Divergence) -> str:
+def sentence(found: Divergence) -> str:
     """Say which layer is the first that diverges, and how."""
     place, count = found.first, len(found.layers)
     if place is None:
@@ -115,4 +115,6 @@ def _called(layer: LayerDifference) -> str:
 def _largest(layer: LayerDifference) -> str:
     if layer.integer:
         return f"{'at most ' if layer.largest > 1 else ''}{units.counted(layer.largest, 'step')}"
+    if layer.largest >= BEYOND:
+        return "what is no number on one side"
     return f"{layer.largest:.2g} ({layer.relative:.1g} of the largest)"

@@ -1,6 +1,7 @@
 """A divergence as a page: the sentence that names the layer, what becomes of the difference, and a table."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 from packager.explain.divergence import Divergence, LayerDifference
 from runner.render import units
@@ -8,6 +9,8 @@ from runner.render.page import Page, Table, Title, drop_empty_columns
 
 ROUNDED_AFTER = tuple(f"{name} + QuantizeLinear" for name in ("Conv", "Gemm", "MatMul", "Add"))
 """Layers that ONNX Runtime computes in float32 between two conversions, for want of an integer kernel."""
+MOST_ALIKE = 4
+"""Identical layers, one after the other, that have rows of their own."""
 
 
 def divergence_page(found: Divergence) -> Page:
@@ -92,10 +95,26 @@ def _disturbances(found: Divergence) -> Iterator[str]:
 
 
 def _table(found: Divergence) -> Table:
-    rows = [_row(str(number), layer) for number, layer in enumerate(found.layers, start=1)]
+    rows, best = list[tuple[str, ...]](), None
+    for alike, group in itertools.groupby(enumerate(found.layers, start=1), key=lambda pair: not pair[1].differing):
+        numbered = list(group)
+        if alike and len(numbered) > MOST_ALIKE:
+            rows.append(_folded(numbered))
+            continue
+        for number, layer in numbered:
+            best = len(rows) if number - 1 == found.first else best
+            rows.append(_row(str(number), layer))
     columns = ("", "layer", "operator", "values", "differ", "share", "by at most", "of the largest", "verdict")
-    table = Table(columns=columns, rows=(*rows, _row("", found.logits)), left=3, best=found.first)
+    table = Table(columns=columns, rows=(*rows, _row("", found.logits)), left=3, best=best)
     return drop_empty_columns(table, units.NONE)
+
+
+def _folded(layers: Sequence[tuple[int, LayerDifference]]) -> tuple[str, ...]:
+    """Return one row for layers that are all identical."""
+    (start, first), *_, (end, last) = layers
+    values = sum(layer.values for _, layer in layers)
+    name = f"{first.layer.name} … {last.layer.name}"
+    return f"{start}-{end}", name, "", f"{values:,}", *[units.NONE] * 4, "identical"
 
 
 def _row(number: str, layer: LayerDifference) -> tuple[str, ...]:

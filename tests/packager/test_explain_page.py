@@ -9,7 +9,7 @@ from packager.explain.divergence import Array, Divergence, first_divergence
 from packager.explain.page import divergence_page
 from packager.explain.probe import Layer, Probe
 from runner.measure.tensors import Tensors
-from runner.render.page import as_markdown, as_text
+from runner.render.page import Table, as_markdown, as_text
 
 LOGITS = np.array([[1.0, -2.0]], np.float32)
 OTHERS = LOGITS + np.array([[0.0, 0.125]], np.float32)
@@ -58,6 +58,20 @@ def test_the_table_has_every_layer_and_the_logits() -> None:
         "   logits                    2       —       —           —  identical",
     ]
     assert "| **2** | conv2  |" in as_markdown(divergence_page(divergence(integers(), integers(1))))
+
+
+def test_many_identical_layers_take_one_row() -> None:
+    found = divergence(*[integers()] * 6, integers(1), *[integers()] * 2)
+    (table,) = (block for block in divergence_page(found) if isinstance(block, Table))
+    assert [row[:2] for row in table.rows] == [
+        ("1-6", "conv1 … conv6"),
+        ("7", "conv7"),
+        ("8", "conv8"),
+        ("9", "conv9"),
+        ("", "logits"),
+    ]
+    assert table.rows[0][2:] == ("", "24,576", "—", "—", "—", "identical")
+    assert table.best == 1
 
 
 def test_a_difference_that_vanishes_is_told_so() -> None:

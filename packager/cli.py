@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from packager.cli_options import PATH, common_options, source_options
+from packager.remote.cli import bench, doctor
 from runner import __version__, edge
 from runner.errors import LIMIT_MISSED, UsageError, nearest
 from runner.terminal import Terminal
@@ -205,6 +206,10 @@ def inspect(*, bundle: Path, as_recipe: bool, as_json: bool) -> None:
     from packager import commands  # noqa: PLC0415 - heavy
 
     click.echo(commands.inspect(bundle, as_recipe=as_recipe, as_json=as_json), nl=False)
+
+
+pack.add_command(bench)
+pack.add_command(doctor)
 
 
 def main() -> None:

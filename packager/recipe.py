@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from runner import codec
+from runner import codec, toml_file
 from runner.errors import UsageError, nearest
 from runner.manifest import Json
 from runner.render import units
@@ -248,14 +248,7 @@ def load(name: str) -> Recipe:
 
 
 def _read(path: Path) -> Recipe:
-    try:
-        return codec.read_toml(Recipe, path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise UsageError("is not a text file", where=str(path)) from None
-    except codec.InvalidDocumentError as error:
-        raise UsageError(str(error), where=str(path), advice="see `pack --help` and the README's recipe") from None
+    return toml_file.read(Recipe, path, advice="see `pack --help` and the README's recipe")
 
 
 def described(recipe: Recipe) -> str:

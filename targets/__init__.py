@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner import codec
+from runner import toml_file
 from runner.errors import UsageError, nearest
 from runner.manifest import Target
 
@@ -26,18 +26,10 @@ def load(name: str) -> Target:
 
 
 def _read(path: Path) -> Target:
-    try:
-        target = codec.read_toml(Target, path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise UsageError("is not a text file", where=str(path)) from None
-    except codec.InvalidDocumentError as error:
-        advice = "start from one that `pack targets` lists"
-        raise UsageError(str(error), where=path.name, advice=advice) from None
+    target = toml_file.read(Target, path, advice="start from one that `pack targets` lists")
     problems = list(_contradictions(target))
     if problems:
-        raise UsageError("\n".join(problems), where=path.name)
+        raise UsageError("\n".join(problems), where=str(path))
     return target
 
 

@@ -33,7 +33,7 @@ def comparison_page(comparison: Comparison) -> Page:
         _latencies(found, marked, called),
         _costs(found, marked),
         _legend(comparison),
-        _listing("Flips", [line for artifact in found for line in _flip_lines(artifact, called)]),
+        _listing("Flips", [line for artifact in found for line in flip_lines(artifact, called)]),
         _listing("Notes", [*(f"[{n}] {text}" for text, n in notes.items()), *_notes(comparison)]),
         _verdicts(comparison.verdicts),
         _listing("Undecided", _undecided(comparison.verdicts)),
@@ -144,13 +144,16 @@ def _more(artifact: ArtifactComparison) -> str:
 
 
 def _costs(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -> Table | None:
-    loads, firsts, peaks = (_deltas(artifacts, metric) for metric in ("load", "first", "peak"))
-    scales = units.time_scale(_both(loads)), units.time_scale(_both(firsts)), units.size_scale(_both(peaks))
+    found = {metric: _deltas(artifacts, metric) for metric in ("accelerator", "load", "first", "peak")}
+    scales = [
+        (units.size_scale if metric == "peak" else units.time_scale)(_both(deltas)) for metric, deltas in found.items()
+    ]
     rows = tuple(
         (name, *(_scaled(delta, scale) for delta, scale in zip(deltas, scales, strict=True)))
-        for name, *deltas in zip(names, loads, firsts, peaks, strict=True)
+        for name, *deltas in zip(names, *found.values(), strict=True)
     )
-    table = drop_empty_columns(Table(columns=("artifact", "load", "first", "peak memory"), rows=rows), NONE)
+    columns = ("artifact", "accelerator", "load", "first", "peak memory")
+    table = drop_empty_columns(Table(columns=columns, rows=rows), NONE)
     return table if len(table.columns) > 1 else None
 
 
@@ -195,7 +198,8 @@ def _margin_source(comparison: Comparison) -> str:
     return "the noise floor measured there" if side.floor_measured else "the noise floor that such machines may have"
 
 
-def _flip_lines(artifact: ArtifactComparison, called: Names) -> Iterator[str]:
+def flip_lines(artifact: ArtifactComparison, called: Names) -> Iterator[str]:
+    """Yield a line for each sample that one file answers otherwise on the two sides."""
     # Two files may well answer differently; one file should not, and where it does each sample tells.
     flips = artifact.answers.flips if artifact.answers and artifact.same_file else ()
     for flip in flips[:SHOWN_FLIPS]:
@@ -234,12 +238,13 @@ def _once_for_both(notes: Sequence[tuple[str, str, str]]) -> Iterator[str]:
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table | None:
-    rows = tuple((it.judgement, it.artifact, *_limit_cells(it)) for it in verdicts)
+    rows = tuple((it.judgement, it.artifact, *limit_cells(it)) for it in verdicts)
     columns = ("verdict", "artifact", "limit", "found")
     return Table(columns=columns, rows=rows, left=len(columns)) if rows else None
 
 
-def _limit_cells(verdict: Verdict) -> tuple[str, str]:
+def limit_cells(verdict: Verdict) -> tuple[str, str]:
+    """Return what was allowed and what was found."""
     """Return what is allowed and what was found; an accuracy drop is told as the change of top-1 that it is."""
     observed, interval = verdict.observed, verdict.interval
     if verdict.limit == "max_accuracy_drop":

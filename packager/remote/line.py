@@ -1,0 +1,176 @@
+"""The line to a board: ssh with the agent at its other end, and messages both ways."""
+
+import contextlib
+import queue
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from packager.remote import failures, ssh
+from packager.remote.destination import Destination
+from packager.remote.messages import Message
+from runner import codec
+from runner.errors import EdgepackError, RuntimeUnavailable
+
+BEAT_S = 10.0
+LOOK_S = 0.2
+"""How often somebody who waits may look at something else."""
+HANG_UP_S = 2.0
+WORDS = 20
+"""How many of the last lines of ssh are kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long a board is waited for, in seconds."""
+
+    connect_s: float = 20.0
+    hello_s: float = 90.0
+    """For the first word: a slow board may need it to start Python."""
+    silence_s: float = 60.0
+    """Between two signs of life."""
+    stop_s: float = 30.0
+    """For a program that was asked to end."""
+    lease_s: float = 120.0
+    """After a cut, until the board removes what was brought there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Received:
+    """A message, and the raw bytes behind it."""
+
+    message: Message
+    payload: bytes
+
+
+@dataclass(kw_only=True)
+class Line:
+    """A running ssh. Its end, for whatever reason, is met as Lost or Refusal by whoever sends or waits next."""
+
+    destination: Destination
+    process: "subprocess.Popen[bytes]"
+    greeted: bool = False
+    """The agent has answered: what ends the line from now on is no matter of keys and addresses."""
+    _inbox: "queue.Queue[Received | None]" = field(default_factory=queue.Queue)
+    """None is the end of the line."""
+    _said: deque[str] = field(default_factory=lambda: deque(maxlen=WORDS))
+    _sending: threading.Lock = field(default_factory=threading.Lock)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _heard_s: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def open(cls, destination: Destination, connect_s: float) -> "Line":
+        """Start ssh, and give it the agent. Raises EdgepackError."""
+        try:
+            process = subprocess.Popen(
+                ssh.command(destination, connect_s),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for this program, which then ends things on the board in order
+            )
+        except FileNotFoundError:
+            raise RuntimeUnavailable("there is no ssh here", advice="sudo apt install openssh-client") from None
+        line = cls(destination=destination, process=process)
+        line.start(line.hear_ssh)
+        line.start(line.listen)
+        return line
+
+    def send(self, message: Mapping[str, object], payload: bytes = b"") -> None:
+        """Send a message. Raises EdgepackError."""
+        self.send_bytes(codec.write_json(message).encode() + payload)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send raw bytes. Raises EdgepackError."""
+        assert self.process.stdin
+        with self._sending:
+            try:
+                self.process.stdin.write(data)
+                self.process.stdin.flush()
+            except (OSError, ValueError):
+                raise self._gone() from None
+
+    def arrived(self, silence_s: float) -> Received | None:
+        """Return what the board says, or None after a moment.
+
+        Raises EdgepackError: for what the board refused, where the line has ended, and where it was silent for longer
+        than `silence_s`.
+        """
+        try:
+            found = self._inbox.get(timeout=LOOK_S)
+        except queue.Empty:
+            if time.monotonic() - self._heard_s < silence_s:
+                return None
+            what = f"silent for {silence_s:.0f} s"
+            raise failures.Lost(what, where=self.destination.name, advice="see what else it is doing") from None
+        if found is None:
+            self._inbox.put(None)  # for whoever asks again
+            raise self._gone()
+        self._heard_s = time.monotonic()
+        refused = found.message.refused
+        if refused:
+            raise failures.refused(refused.code, refused.what, self.destination.name)
+        return found
+
+    def hang_up(self) -> None:
+        """End ssh, whatever it is at."""
+        self._over.set()
+        with contextlib.suppress(OSError):
+            if self.process.stdin:
+                self.process.stdin.close()
+        try:
+            self.process.wait(timeout=HANG_UP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for thread in self._threads:
+            thread.join(timeout=HANG_UP_S)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream:
+                stream.close()
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Let a part of this run beside the others."""
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def hear_ssh(self) -> None:
+        """Keep what ssh says, and the agent where it fails."""
+        assert self.process.stderr
+        for line in self.process.stderr:
+            if text := line.decode(errors="replace").strip():
+                self._said.append(text)
+
+    def listen(self) -> None:
+        """Put what the board says where `arrived` finds it, until the line ends."""
+        assert self.process.stdout
+        with contextlib.suppress(OSError, ValueError):
+            for line in self.process.stdout:
+                # A login may greet: what is not ours is passed over.
+                if line.startswith(b"{"):
+                    with contextlib.suppress(codec.InvalidDocumentError):
+                        message = codec.read_json(Message, line)
+                        payload = self.process.stdout.read(message.bytes or 0)
+                        self._inbox.put(Received(message=message, payload=payload))
+        self._inbox.put(None)
+
+    def beat(self) -> None:
+        """Tell the agent now and then that the host is there: without, it takes itself for cut off."""
+        with contextlib.suppress(EdgepackError):
+            while not self._over.wait(BEAT_S):
+                self.send({"do": "beat"})
+
+    def _gone(self) -> EdgepackError:
+        """Return why the line has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=HANG_UP_S)
+        name, address = self.destination.name, self.destination.host.address
+        if self.greeted:
+            last = self._said[-1] if self._said else "the connection ended"
+            return failures.Lost(f"lost: {last}", where=name, advice="see that it is on, and not short of memory")
+        return failures.of_ssh("\n".join(self._said), address, name)

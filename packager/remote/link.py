@@ -1,0 +1,188 @@
+"""A session on a board: what the host can have done there, and that nothing is left behind at its end."""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager.remote import failures, ssh
+from packager.remote.destination import Destination
+from packager.remote.line import Line, Patience, Received
+from packager.remote.messages import PROTOCOL, BoardFacts, Message
+from runner.errors import EdgepackError
+
+BLOCK_BYTES = 1 << 20
+PYTHON = "python"
+"""As the first word of a command: the Python that runs the agent there."""
+Done = Callable[[int], None]
+"""Is told how many bytes of a file are there."""
+
+
+class Ended(EdgepackError):  # noqa: N818 - a wish that was met, and no failure
+    """Somebody wanted the work to end."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listener:
+    """What to do with each line that a program on the board prints."""
+
+    out: Callable[[str], None] = lambda _: None
+    err: Callable[[str], None] = lambda _: None
+
+
+def never() -> bool:
+    """Say that nobody wants the work to end."""
+    return False
+
+
+@contextlib.contextmanager
+def connect(
+    destination: Destination,
+    session: str = "edgepack",
+    patience: Patience = Patience(),  # noqa: B008 - has no state
+    wants_end: Callable[[], bool] = never,
+) -> Iterator["Board"]:
+    """Reach a board, and yield the session there; at its end nothing is left behind, unless `keep` was set.
+
+    `session` names its folder on the board: what an attempt that was cut off brought there is found by the next one of
+    that name. Raises Lost, Refusal, RuntimeUnavailable where there is no Python, and Ended.
+    """
+    line = Line.open(destination, patience.connect_s)
+    try:
+        board = _begin(line, session, patience, wants_end)
+        try:
+            yield board
+        except BaseException as error:
+            # Where the line is whole, the board can still be left in order.
+            if not isinstance(error, failures.Lost):
+                with contextlib.suppress(EdgepackError):
+                    board.close()
+            raise
+        board.close()
+    finally:
+        line.hang_up()
+
+
+@dataclass(kw_only=True, slots=True)
+class Board:
+    """An open session on a board."""
+
+    line: Line
+    patience: Patience
+    wants_end: Callable[[], bool]
+    """Asked again and again; a program on the board is then asked to end as well, and given time."""
+    facts: BoardFacts
+    folder: str
+    """Where the session's things are, on the board."""
+    keep: bool = False
+    """Leave what was brought there, at the end."""
+
+    def put(self, path: Path, name: str, done: Done = lambda _: None) -> bool:
+        """Copy a file there, from where an earlier attempt ended, and return whether it was all there before.
+
+        Raises EdgepackError.
+        """
+        self.line.send({"do": "put", "name": name, "size_bytes": path.stat().st_size, "sha256": _sha256(path)})
+        answer = self._answer().message
+        done(answer.have_bytes or 0)
+        if answer.whole:
+            return True
+        with path.open("rb") as file:
+            file.seek(answer.have_bytes or 0)
+            while data := file.read(BLOCK_BYTES):
+                self.line.send({"do": "data", "bytes": len(data)}, data)
+                done(self._answer().message.have_bytes or 0)
+        self._answer()
+        return False
+
+    def run(self, argv: Sequence[str], listener: Listener, timeout_s: float | None = None) -> int:
+        """Run a program in the session's folder, and return its exit code; `python` as its first word is the board's.
+
+        A wish to end is passed on to the program, once. Raises EdgepackError: TooSlow after `timeout_s`.
+        """
+        self.line.send({"do": "run", "argv": list(argv)})
+        began_s, asked_s = time.monotonic(), 0.0
+        while True:
+            now_s = time.monotonic()
+            if not asked_s and self.wants_end():
+                self.line.send({"do": "stop"})
+                self.wants_end, asked_s = never, now_s
+            if asked_s and now_s - asked_s > self.patience.stop_s:
+                self._kill()
+                raise Ended("did not end when it was asked to", where=self.name)
+            if timeout_s is not None and now_s - began_s > timeout_s:
+                self._kill()
+                what = f"not done within {timeout_s:.0f} s"
+                raise failures.TooSlow(what, where=self.name, advice="a longer --timeout, or less --effort")
+            found = self.line.arrived(self.patience.silence_s)
+            if found and found.message.exit is not None:
+                return found.message.exit
+            if found:
+                _tell(found.message, listener)
+
+    def get(self, name: str) -> bytes:
+        """Return a file of the session's folder. Raises EdgepackError."""
+        self.line.send({"do": "get", "name": name})
+        return self._answer().payload
+
+    def close(self) -> None:
+        """End the session in order, and see that the board has done it. Raises EdgepackError."""
+        self.wants_end = never
+        self.line.send({"do": "close", "keep": self.keep})
+        while not self._answer().message.closed:
+            pass
+
+    @property
+    def name(self) -> str:
+        """The board's name."""
+        return self.line.destination.name
+
+    def _kill(self) -> None:
+        self.line.send({"do": "kill"})
+        while self._answer().message.exit is None:
+            pass
+
+    def _answer(self) -> Received:
+        return _answer(self.line, self.patience.silence_s, self.wants_end)
+
+
+def _begin(line: Line, session: str, patience: Patience, wants_end: Callable[[], bool]) -> Board:
+    """Give the board its agent, and open the session's folder."""
+    name = line.destination.name
+    line.send_bytes(ssh.program())
+    hello = _answer(line, patience.hello_s, wants_end).message
+    if hello.no_python:
+        raise failures.NoPythonError(hello.no_python, name)
+    if not hello.facts or hello.edgepack != PROTOCOL:
+        raise failures.Lost("what answers there is not edgepack's agent", where=name)
+    line.greeted = True
+    line.send({"do": "open", "session": session, "lease_s": patience.lease_s})
+    folder = _answer(line, patience.silence_s, wants_end).message.folder or ""
+    line.start(line.beat)
+    return Board(line=line, patience=patience, wants_end=wants_end, facts=hello.facts, folder=folder)
+
+
+def _answer(line: Line, silence_s: float, wants_end: Callable[[], bool]) -> Received:
+    """Wait for a message that is more than a sign of life. Raises EdgepackError."""
+    while True:
+        if wants_end():
+            raise Ended("interrupted", where=line.destination.name)
+        found = line.arrived(silence_s)
+        if found and not found.message.beat:
+            return found
+
+
+def _tell(message: Message, listener: Listener) -> None:
+    if message.out is not None:
+        listener.out(message.out)
+    if message.err is not None:
+        listener.err(message.err)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,102 @@
+"""The runner on a board, seen from here: its lines become progress, and what it ended with an error."""
+
+import contextlib
+from dataclasses import dataclass
+
+from packager.remote.link import Board, Listener
+from runner import codec
+from runner.errors import BundleError, EdgepackError, MeasurementError, RuntimeUnavailable, UsageError
+from runner.progress import Advance, Progress
+
+TRY = "  try: "
+ERROR = "error: "
+REPORT = "report: "
+ERRORS: dict[int, type[EdgepackError]] = {
+    kind.exit_code: kind for kind in (UsageError, BundleError, RuntimeUnavailable, MeasurementError)
+}
+WORDS = 40
+"""How many of the last lines that are no progress are kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """A line of `--progress json`: how far a piece of work is, or something said."""
+
+    task: str | None = None
+    total: int = 0
+    done: int = 0
+    note: str = ""
+    say: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a program on a board ended."""
+
+    exit_code: int
+    said: tuple[str, ...]
+    """The last lines that it wrote on its stream of errors, its progress aside."""
+
+    def error(self, where: str) -> EdgepackError:
+        """Return what it failed with, as it told it."""
+        kind = ERRORS.get(self.exit_code, MeasurementError)
+        begins = [index for index, line in enumerate(self.said) if line.startswith(ERROR)]
+        if not begins:
+            last = self.said[-1] if self.said else "nothing"
+            return kind(f"the run there ended with {self.exit_code}, and said {last}", where=where)
+        lines = self.said[begins[-1] :]
+        advice = next((line.removeprefix(TRY) for line in lines if line.startswith(TRY)), "")
+        what = " ".join(line.strip() for line in lines if not line.startswith(TRY)).removeprefix(ERROR)
+        return kind(what, where=where, advice=advice)
+
+
+def run(board: Board, argv: list[str], progress: Progress, timeout_s: float | None) -> Ended:
+    """Run the runner on a board with `--progress json`, and show what it is at. Raises EdgepackError."""
+    said = list[str]()
+    with contextlib.ExitStack() as stack:
+        shown = Shown(progress, stack)
+
+        def err(line: str) -> None:
+            event = _event(line)
+            if event:
+                shown.show(event)
+            else:
+                said.append(line)
+                del said[:-WORDS]
+
+        code = board.run(argv, Listener(err=err), timeout_s)
+    return Ended(exit_code=code, said=tuple(said))
+
+
+class Shown:
+    """The one task that a board is at, as a task here."""
+
+    def __init__(self, progress: Progress, stack: contextlib.ExitStack) -> None:
+        self._progress = progress
+        self._stack = stack
+        self._title = ""
+        self._done = 0
+        self._advance: Advance | None = None
+
+    def show(self, event: Event) -> None:
+        """Show what came."""
+        # Where its report lies there is of no interest: it is brought here.
+        if event.say is not None and not event.say.startswith(REPORT):
+            self._progress.say(event.say)
+        if event.task is None:
+            return
+        if event.task != self._title or self._advance is None or event.done < self._done:
+            self._stack.pop_all().close()
+            self._advance = self._stack.enter_context(self._progress.task(event.task, event.total))
+            self._title, self._done = event.task, 0
+        self._advance(event.done - self._done, event.note)
+        self._done = event.done
+
+
+def _event(line: str) -> Event | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        return codec.read_json(Event, line)
+    except codec.InvalidDocumentError:
+        return None

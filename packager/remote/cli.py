@@ -37,6 +37,7 @@ ssh_config_option = click.option("--ssh-config", type=PATH, metavar="FILE", help
 @effort_options
 @click.option("--keep", is_flag=True, help="Leave the bundle there: the next run need not copy it.")
 @click.option("--setup", "prepare", is_flag=True, help="Install what is missing, into an environment of its own there.")
+@click.option("--explain", is_flag=True, help="Name the first layer that a board computes otherwise than the host.")
 @click.option("--offline", is_flag=True, help="With --setup: wheels from here, for boards without network.")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="For the run on a board, as in 600s.  [default: none]")
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="After a board was lost.")
@@ -60,6 +61,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
     seed: int,
     keep: bool,
     prepare: bool,
+    explain: bool,
     offline: bool,
     timeout: float | None,
     retries: int,
@@ -90,6 +92,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
         stated=wanted,
         output=output,
         keep=keep,
+        explain=explain,
         setup=("offline" if offline else "online") if prepare else None,
         timeout_s=None if timeout is None else timeout / 1e9,
         retries=retries,

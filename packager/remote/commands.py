@@ -37,6 +37,7 @@ class BenchRequest:
     output: Path
     keep: bool
     setup: Literal["online", "offline"] | None
+    explain: bool
     timeout_s: float | None
     retries: int
     jobs: int
@@ -66,6 +67,7 @@ def bench(request: BenchRequest, look: Look, display: Display) -> Output:
             arguments=request.arguments,
             keep=request.keep,
             setup=request.setup,
+            explain=request.explain,
             timeout_s=request.timeout_s,
             patience=Patience(),
         ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from packager.explain import Divergence, divergence_page, sentence
 from packager.remote.result import BoardResult
 from runner.compare.comparison import ArtifactComparison
 from runner.compare.names import APART
@@ -30,9 +31,10 @@ def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str)
         drop_empty_columns(Table(columns=COLUMNS, rows=tuple(rows), left=2), NONE),
         _listing("Failed", [line for result in results for line in _failures(result)]),
         _listing("Flips", [line for result in results for line in _flips(result)]),
-        _listing("First layer that diverges", [f"{it.name}: {it.divergence}" for it in results if it.divergence]),
+        _listing("First layer that diverges", [line for result in results for line in _diverging(result)]),
         _listing("Notes", [f"[{number}] {text}" for text, number in notes.items()]),
         _limits(results),
+        *(block for result in results for found in result.divergences or () for block in _layers(result.name, found)),
     ]
     return tuple(block for block in blocks if block)
 
@@ -124,6 +126,20 @@ def _limits(results: Sequence[BoardResult]) -> Table | None:
     )
     columns = ("verdict", "board", "artifact", "limit", "found")
     return Table(columns=columns, rows=rows, left=len(columns)) if rows else None
+
+
+def _diverging(result: BoardResult) -> Iterator[str]:
+    if result.divergences is None:
+        return
+    for found in result.divergences:
+        yield f"{result.name}: {sentence(found)}"
+    if not result.divergences:
+        yield f"{result.name}: none: every logit of every artifact that ran is the host's own"
+
+
+def _layers(board: str, found: Divergence) -> Iterator[Block]:
+    for block in divergence_page(found):
+        yield Title(text=f"{board}: {block.text}") if isinstance(block, Title) else block
 
 
 def _listing(head: str, lines: Sequence[str]) -> Listing | None:

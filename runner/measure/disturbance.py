@@ -64,7 +64,8 @@ def _switches_per_cpu_s(process: Process) -> float | None:
     return rate if rate > (FEW_SWITCHES if starved else MOST_SWITCHES) else None
 
 
-def _all_bits(figures: Sequence[float]) -> float:
+def all_bits(figures: Sequence[float]) -> float:
+    """Return every bit that is set in any of them."""
     return reduce(or_, map(int, figures))
 
 
@@ -79,7 +80,7 @@ KINDS = (
         figure=_of_machine(lambda window: window.throttled),
         told=lambda bits: f"the board slowed itself down while it was timed ({_bits(bits)})",
         advice="a better cooler or power supply",
-        worst=_all_bits,
+        worst=all_bits,
     ),
     Kind(
         code="heat",
@@ -134,9 +135,9 @@ KINDS = (
 )
 
 
-def disturbances(processes: Sequence[Process]) -> Iterator[Reason]:
+def disturbances(processes: Sequence[Process], kinds: Sequence[Kind] = KINDS) -> Iterator[Reason]:
     """Yield each kind of disturbance that there was, with how many of the processes it met, and at its worst."""
-    for kind in KINDS:
+    for kind in kinds:
         met = [(process, figure) for process in processes if (figure := kind.figure(process))]
         if met:
             worst = kind.worst([figure for _, figure in met])

@@ -124,7 +124,7 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
     try:
         # Not at the beginning of the timed window: to look at all processes takes milliseconds of a CPU.
         seen = [instruments.others()]
-        with instruments.watch().on(job.cpus) as monitor:
+        with instruments.watch().on(job.cpus, gpu=job.options.device == "cuda") as monitor:
             timed = instruments.workers.time(
                 job, timing, lambda begins: None if begins else seen.append(instruments.others())
             )

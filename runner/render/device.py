@@ -2,6 +2,7 @@
 
 from runner.facts import DeviceFacts, DeviceState
 from runner.render import units
+from runner.render.gpu import gpu_rows
 from runner.render.page import Page, Table, Title
 from runner.render.units import NONE
 
@@ -29,6 +30,8 @@ def device_rows(facts: DeviceFacts, state: DeviceState) -> tuple[tuple[str, str]
         ("quota", "none" if facts.cpu_quota is None else f"{facts.cpu_quota:g} CPUs"),
         ("memory", memory),
         ("CUDA", ", ".join(facts.cuda) or "no device"),
+        *(gpu_rows(facts.gpu, state.gpu) if facts.gpu else ()),
+        *((("GPU", f"nothing more: {facts.gpu_unknown}"),) if facts.gpu_unknown else ()),
         ("virtual", facts.virtual or "no"),
         ("emulated", facts.emulated or "no"),
         ("governor", facts.governor or NONE),

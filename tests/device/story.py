@@ -10,6 +10,7 @@ from pathlib import Path
 
 from packager.remote.result import BoardResult
 from runner import codec
+from tests.device import machines
 from tests.device.machines import Board
 
 COMMANDS = Path(sys.executable).parent
@@ -38,17 +39,12 @@ def command(name: str, *words: object) -> Told:
     return Told(code=ended.returncode, out=ended.stdout, err=ended.stderr)
 
 
-def ssh_config(boards: Sequence[Board], folder: Path) -> Path:
-    """Write one configuration of ssh that knows several boards."""
-    path = folder / "ssh_config"
-    path.write_text("".join(board.config.read_text() for board in boards))
-    return path
-
-
 def bench(bundle: Path, boards: Sequence[Board], folder: Path, *words: object) -> Told:
     """Have boards measure a bundle; their reports go into a folder."""
     on = [word for board in boards for word in ("--on", board.name)]
-    return command("pack", "bench", bundle, *on, "--ssh-config", ssh_config(boards, folder), "-o", folder, *words)
+    config = folder / "ssh_config"
+    machines.write_config(config, boards)
+    return command("pack", "bench", bundle, *on, "--ssh-config", config, "-o", folder, *words)
 
 
 def left_behind(board: Board) -> list[str]:

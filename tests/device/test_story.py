@@ -9,7 +9,7 @@ from packager.remote.result import BoardResult
 from runner.bundle import Bundle, open_bundle
 from runner.compare.comparison import ArtifactComparison
 from runner.errors import MeasurementError
-from runner.measure.fastest import MOST_FLIPS
+from runner.fastest import MOST_FLIPS
 from runner.report import ArtifactReport
 from tests.device import story
 from tests.device.machines import Board

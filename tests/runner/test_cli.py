@@ -399,10 +399,10 @@ def test_an_older_report_is_verified_without_its_reasons(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[]", "is no report: schema: expected a version such as '1.2', got None"),
-        ("{}", "is no report: schema: expected a version such as '1.2', got None"),
-        ('"hello"', "is no report: schema: expected a version such as '1.2', got None"),
-        ('{"schema": "1.2", "artifacts": []}', "is no report: "),
+        ("[]", "is no report: schema: expected a version such as '1.3', got None"),
+        ("{}", "is no report: schema: expected a version such as '1.3', got None"),
+        ('"hello"', "is no report: schema: expected a version such as '1.3', got None"),
+        ('{"schema": "1.3", "artifacts": []}', "is no report: "),
         ("hello", "not JSON: "),
         ("", "not JSON: "),
     ],

@@ -35,8 +35,7 @@ class LayerDifference:
     """Of them."""
     integer: bool
     largest: float
-    """The largest difference: in steps of integers, otherwise in the layer's own unit; BEYOND for no number on one side.
-    """
+    """The largest difference: of integers in steps, otherwise in the layer's own unit; BEYOND if one is no number."""
     relative: float
     """The same as a share of the largest value on the host."""
     diverges: bool

@@ -14,7 +14,7 @@ from runner.terminal import Terminal
 
 if TYPE_CHECKING:
     from packager.remote.display import Display
-    from runner.commands import Look
+    from runner.output import Look
     from runner.report import Effort
 
 on_option = click.option("--on", multiple=True, metavar="[USER@]HOST|NAME", help="A board; may be given again.")
@@ -93,7 +93,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
 
 
 def _look(*, as_json: bool, as_markdown: bool = False) -> "Look":
-    from runner.commands import Look  # noqa: PLC0415 - heavy
+    from runner.output import Look  # noqa: PLC0415 - heavy
     from runner.render.page import WIDTH  # noqa: PLC0415 - heavy
 
     return Look(

@@ -12,8 +12,8 @@ from packager.remote.fleet import FleetOrder
 from packager.remote.line import Patience
 from packager.remote.page import fleet_page
 from runner.bundle import Bundle, open_bundle
-from runner.commands import Look, Output
 from runner.errors import UsageError, nearest
+from runner.output import Look, Output
 from runner.report import Effort
 from runner.requests import Stated
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from runner.progress import Advance, Progress
+from runner.terminal import REMIND_S, Task, reminder
 
 
 class Display(Protocol):
@@ -42,25 +44,30 @@ class Named:
 
 
 class NamedProgress:
-    """A Progress of which only the beginnings of tasks and what is said are shown."""
+    """A Progress whose tasks are told when they begin, and now and then where they are long."""
 
     def __init__(self, lines: Named, name: str) -> None:
         self._lines = lines
         self._name = name
+        self._said_s = time.monotonic()
 
     @contextlib.contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
         """Tell that a piece of work begins."""
-        del total
+        task = Task(title=title, total=total, started_s=time.monotonic())
         self.say(title)
 
         def advance(steps: int = 1, note: str = "") -> None:
-            del steps, note
+            del note
+            task.done += steps
+            if time.monotonic() - self._said_s >= REMIND_S:
+                self.say(reminder(task, time.monotonic()))
 
         yield advance
 
     def say(self, message: str) -> None:
         """Show one line."""
+        self._said_s = time.monotonic()
         self._lines.say(f"{self._name}: {message}")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from packager.remote import failures, link, running
+from packager.remote.agent.place import TEMPORARY
 from packager.remote.destination import Destination
 from packager.remote.line import Patience
 from packager.remote.link import Board
@@ -16,7 +17,8 @@ from runner.report import Report
 from runner.runtimes import KNOWN
 
 BUNDLE = "net.edgepack"
-REPORT = "report.json"
+REPORT = f"{TEMPORARY}/report.json"
+"""Where no report of an earlier attempt can be found."""
 SPARE_BYTES = 64 << 20
 """What a run needs on the disk beside the bundle, its artifacts unpacked included, as far as it is not their size."""
 

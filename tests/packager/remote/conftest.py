@@ -1,0 +1,20 @@
+"""What the tests of the road to a board share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.packager.remote.near import RUNS, Near, path_of
+
+
+@pytest.fixture
+def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Near:
+    """A board with nothing in its home, behind an ssh that works."""
+    programs, home = tmp_path / "programs", tmp_path / "home"
+    programs.mkdir()
+    home.mkdir()
+    monkeypatch.setenv("PATH", path_of(programs))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    board = Near(programs, home)
+    board.ssh(RUNS)
+    return board

@@ -139,11 +139,6 @@ class Line:
             self.process.wait()
         for thread in self._threads:
             thread.join(timeout=HANG_UP_S)
-        # A stream that is still read cannot be closed: a connection that ssh shares and keeps may hold it open.
-        if not any(thread.is_alive() for thread in self._threads):
-            for stream in (self.process.stdout, self.process.stderr):
-                if stream:
-                    stream.close()
 
     def start(self, work: Callable[[], None]) -> None:
         """Let a part of this run beside the others."""
@@ -154,22 +149,24 @@ class Line:
     def hear_ssh(self) -> None:
         """Keep what ssh says, and the agent where it fails."""
         assert self.process.stderr
-        for line in self.process.stderr:
-            if text := line.decode(errors="replace").strip():
-                self._said.append(text)
+        # Closed here and by nobody else: a connection that ssh shares and keeps may hold it open for long.
+        with self.process.stderr as stream:
+            for line in stream:
+                if text := line.decode(errors="replace").strip():
+                    self._said.append(text)
 
     def listen(self) -> None:
         """Put what the board says where `arrived` finds it, until the line ends."""
         assert self.process.stdout
-        with contextlib.suppress(OSError, ValueError):
-            for line in self.process.stdout:
+        with contextlib.suppress(OSError, ValueError), self.process.stdout as stream:
+            for line in stream:
                 # A login may greet: what is not ours is passed over.
                 if not line.startswith(b"{"):
                     self._greeting.append(line.decode(errors="replace").strip())
                 else:
                     with contextlib.suppress(codec.InvalidDocumentError):
                         message = codec.read_json(Message, line)
-                        payload = self.process.stdout.read(message.bytes or 0)
+                        payload = stream.read(message.bytes or 0)
                         self._inbox.put(Received(message=message, payload=payload))
         self._inbox.put(None)
 
@@ -195,13 +192,14 @@ class Line:
             raise self._gone() from None
 
     def _silent(self, silence_s: float) -> EdgepackError:
-        what = f"silent for {silence_s:.0f} s"
+        what = f"silent for {silence_s:g} s"
         return failures.Lost(what, where=self.destination.name, advice="see what else it is doing")
 
     def _gone(self) -> EdgepackError:
         """Return why the line has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=HANG_UP_S)
+        self._threads[0].join(timeout=HANG_UP_S)  # for the last that ssh has said
         name, address = self.destination.name, self.destination.host.address
         if self.greeted:
             last = self._said[-1] if self._said else "the connection ended"

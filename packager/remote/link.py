@@ -124,7 +124,7 @@ class Board:
                 raise Ended("did not end when it was asked to", where=self.name)
             if timeout_s is not None and now_s - began_s > timeout_s:
                 self._kill()
-                what = f"not done within {timeout_s:.0f} s"
+                what = f"not done within {timeout_s:g} s"
                 raise failures.TooSlow(what, where=self.name, advice="a longer --timeout, or less --effort")
             found = self.line.arrived(self.patience.silence_s)
             if found and found.message.exit is not None:
@@ -146,7 +146,7 @@ class Board:
             found = self.line.arrived(self.patience.silence_s)
             if found and found.message.closed:
                 return
-        raise failures.Lost(f"did not end the session within {self.patience.stop_s:.0f} s", where=self.name)
+        raise failures.Lost(f"did not end the session within {self.patience.stop_s:g} s", where=self.name)
 
     @property
     def name(self) -> str:

@@ -112,7 +112,7 @@ class Session:
             self._channel.send({"exit": child.wait()})
         finally:
             if child.poll() is None:
-                stop(child.pid)
+                stop(child.pid, child.poll)
                 child.wait()
             signal_group(child.pid, signal.SIGKILL)
             self._janitor.watch(0)

@@ -14,9 +14,9 @@ from packager.remote.line import Patience
 from packager.remote.link import Board
 
 PATIENCE = Patience(connect_s=5, hello_s=30, silence_s=20, stop_s=10, lease_s=0.3)
-RUNS = 'exec sh -c "$command"'
-CAN_BE_CUT = 'cat | setsid sh -c "$command" | cat'
-"""The agent's group is not that of ssh: when that is killed, the agent finds its input at an end."""
+RUNS = 'exec sh -c "exec $command"'
+CAN_BE_CUT = 'cat | setsid sh -c "exec $command" | { cat; kill -9 0; }'
+"""The agent is not of ssh's group: where either ends, the other finds that at the end of a stream."""
 BUNDLE = "net.edgepack"
 
 

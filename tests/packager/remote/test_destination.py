@@ -35,7 +35,8 @@ def test_a_board_that_is_named_twice_is_one() -> None:
 
 def test_without_names_all_of_the_inventory_is_meant_in_its_order(tmp_path: Path) -> None:
     file = inventory(
-        tmp_path, '[hosts.pi5]\naddress = "pi@10.0.0.5"\nport = 2222\npython = "/opt/py/bin/python"\n[hosts.a]\naddress="a"'
+        tmp_path,
+        '[hosts.pi5]\naddress = "pi@10.0.0.5"\nport = 2222\npython = "/opt/py/bin/python"\n[hosts.a]\naddress="a"',
     )
     config = inventory(tmp_path / "..", "")
     found = destinations([], file, config)

@@ -38,7 +38,8 @@ def test_without_names_all_of_the_inventory_is_meant_in_its_order(tmp_path: Path
         tmp_path,
         '[hosts.pi5]\naddress = "pi@10.0.0.5"\nport = 2222\npython = "/opt/py/bin/python"\n[hosts.a]\naddress="a"',
     )
-    config = inventory(tmp_path / "..", "")
+    config = tmp_path / "config"
+    config.touch()
     found = destinations([], file, config)
     assert found == (
         Destination(

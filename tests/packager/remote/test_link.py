@@ -50,7 +50,7 @@ def test_a_board_tells_what_it_is(near: Near) -> None:
     assert (facts.bits, facts.in_venv, facts.externally_managed) == (64, True, False)
     assert facts.cache == str(near.home / ".cache" / "edgepack")
     assert {"numpy", "onnxruntime", "torch"} <= set(facts.packages)
-    assert 0 < facts.free_bytes
+    assert facts.free_bytes > 0
 
 
 # What is left
@@ -210,7 +210,7 @@ def test_a_file_that_becomes_shorter_while_it_is_sent_is_told(near: Near, large:
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(near: Near, large: Path) -> None:
-    with pytest.raises(failures.Refusal) as error, connected() as board:
+    with pytest.raises(failures.Refusal) as error, connected() as board:  # noqa: PT012 - both in one session
         part(near, large).symlink_to("/dev/full")
         board.put(large, "large")
     assert str(error.value) == (
@@ -372,9 +372,11 @@ def test_what_is_outside_is_neither_given_nor_taken(name: str, near: Near, large
 
 
 def test_an_error_here_ends_the_session_in_order(near: Near, large: Path) -> None:
-    with pytest.raises(EdgepackError, match="^of ours$"), connected() as board:
-        board.put(large, "large")
+    def fail(_: int) -> None:
         raise EdgepackError("of ours")
+
+    with pytest.raises(EdgepackError, match=r"^of ours$"), connected() as board:
+        board.put(large, "large", fail)
     assert near.left() == []
 
 

@@ -2,16 +2,16 @@
 
 import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from packager.remote import ssh
+from packager.remote import link, ssh
 from packager.remote.link import Listener
 from runner.errors import RuntimeUnavailable
-from tests.packager.remote import near as boards
-from tests.packager.remote.near import Near, connected, to
+from tests.packager.remote.near import PATIENCE, Near, connected, to
 
 OPTIONS = [
     "-oBatchMode=yes",
@@ -55,7 +55,7 @@ def test_a_python_s_path_is_read_by_no_shell(name: str, near: Near, monkeypatch:
     folder = near.programs / name
     folder.mkdir()
     near.program(f"{name}/python", 'exec python3 "$@"')
-    with boards.link.connect(to(python=f"{folder}/python"), patience=boards.PATIENCE) as board:
+    with link.connect(to(python=f"{folder}/python"), patience=PATIENCE) as board:
         said: list[str] = []
         assert board.run(["echo", "$(touch x)", name], Listener(out=said.append)) == 0
         assert said == [f"$(touch x) {name}"]
@@ -64,12 +64,12 @@ def test_a_python_s_path_is_read_by_no_shell(name: str, near: Near, monkeypatch:
 
 def test_a_python_that_is_named_is_the_one_that_is_used_or_none_is(near: Near) -> None:
     near.program("mine", 'echo "$0" >> "$HOME/used"; exec python3 "$@"')
-    with boards.link.connect(to(python=str(near.programs / "mine")), patience=boards.PATIENCE):
+    with link.connect(to(python=str(near.programs / "mine")), patience=PATIENCE):
         pass
     assert (near.home / "used").read_text().splitlines() == [str(near.programs / "mine")] * 2
     with (
         pytest.raises(RuntimeUnavailable, match=r"and Python 3\.11 or newer is needed"),
-        boards.link.connect(to(python="/nowhere/python"), patience=boards.PATIENCE),
+        link.connect(to(python="/nowhere/python"), patience=PATIENCE),
     ):
         pass
 
@@ -116,6 +116,6 @@ def test_a_board_whose_python_is_too_old_is_told_which_it_has(near: Near) -> Non
 
 def test_a_newer_python_beside_the_old_one_is_found(near: Near) -> None:
     near.program("python3", OLD)
-    near.program("python3.13", f'exec {Path(boards.sys.executable)} "$@"')
+    near.program("python3.13", f'exec {sys.executable} "$@"')
     with connected() as board:
         assert board.folder == str(near.session)

@@ -62,7 +62,7 @@ def cut_run(cut: Cut, script: str, processes: int, patience: Patience) -> list[i
         if len(pids) == processes:
             cut(board, agent)
 
-    with pytest.raises(failures.Lost), connected(patience) as board:
+    with pytest.raises(failures.Lost), connected(patience) as board:  # noqa: PT012 - both in one session
         agent = agent_of(board)
         board.run(["sh", "-c", script], Listener(out=hear))
     return [*pids, agent]
@@ -70,7 +70,7 @@ def cut_run(cut: Cut, script: str, processes: int, patience: Patience) -> list[i
 
 def cut_copy(cut: Cut, file: Path, patience: Patience) -> None:
     """Cut a session when two blocks of a copy are there."""
-    with pytest.raises(failures.Lost), connected(patience) as board:
+    with pytest.raises(failures.Lost), connected(patience) as board:  # noqa: PT012 - as above
         agent = agent_of(board)
         board.put(file, "large", lambda done: cut(board, agent) if done == 2 * MIB else None)
 
@@ -133,7 +133,8 @@ def test_who_comes_back_finds_nothing_that_a_program_wrote(near: Near) -> None:
 
 def test_nobody_measures_beside_what_a_cut_has_left_running(near: Near) -> None:
     ends = "while [ -e hold ]; do sleep 0.05; done; exit"
-    program, _ = cut_run(kill_agent, f'touch hold; trap "{ends}" TERM; echo $$; while :; do sleep 0.05; done', 1, LONG)
+    script = f'exec 2> /dev/null; touch hold; trap "{ends}" TERM; echo $$; while :; do sleep 0.05; done'
+    program, _ = cut_run(kill_agent, script, 1, LONG)
     with pytest.raises(failures.Lost, match="another session is using"), connected():
         pass
     assert runs(program)
@@ -174,7 +175,7 @@ def test_the_agent_takes_a_host_for_gone_that_says_nothing(
     monkeypatch.setattr(ssh, "FOLDER", tmp_path / "agent")
     monkeypatch.setattr(line, "BEAT_S", 600)
     pids: list[int] = []
-    with pytest.raises(failures.Lost), connected() as board:
+    with pytest.raises(failures.Lost), connected() as board:  # noqa: PT012 - as above
         if script:
             board.run(["sh", "-c", script], Listener(out=lambda text: pids.append(int(text))))
         time.sleep(1)

@@ -3,6 +3,7 @@
 Light: the worker itself imports it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -142,3 +143,10 @@ class Process:
 def share(part: int | None, whole: int | None) -> float | None:
     """Return part / whole, or None where one is unknown or there is no whole."""
     return part / whole if part is not None and whole else None
+
+
+def while_timed(process: Process) -> Sequence[GpuCounters]:
+    """Return what the GPU said within a process's timed window: around it the GPU is idle, and its clock low."""
+    usage = process.usage
+    within = [it for it in process.machine if usage and usage.began_ns <= it.monotonic_ns <= usage.ended_ns]
+    return [it.gpu for it in within if it.gpu]

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from runner import stats
 from runner.facts import Gpu
-from runner.measure.gpu import timed
-from runner.process import GpuCounters, Process
+from runner.process import GpuCounters, Process, while_timed
 from runner.render import units
 from runner.render.page import Block, Table, drop_empty_columns
 from runner.render.units import NONE
@@ -97,7 +96,7 @@ def _processes(artifact: ArtifactReport) -> Sequence[Process]:
 
 
 def _values(artifact: ArtifactReport, read: Callable[[GpuCounters], float | None]) -> list[float]:
-    found = (read(gpu) for process in _processes(artifact) for gpu in timed(process))
+    found = (read(gpu) for process in _processes(artifact) for gpu in while_timed(process))
     return [each for each in found if each is not None]
 
 

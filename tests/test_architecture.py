@@ -252,6 +252,12 @@ def test_runtimes_and_frameworks_are_loaded_late(name: str) -> None:
     assert loaded(f"import {name}, runner") & HEAVY == set()
 
 
+def test_what_a_machine_is_can_be_shown_without_numpy() -> None:
+    names = loaded("import runner.machine")
+    assert "cattrs" in names
+    assert names & {*HEAVY, "numpy", "psutil"} == set()
+
+
 def test_a_worker_starts_with_numpy_and_little_else() -> None:
     names = loaded("import runner.worker")
     assert "numpy" in names

@@ -434,7 +434,8 @@ def test_the_device_is_one_json_document_or_a_page(capsys: pytest.CaptureFixture
     found = json.loads(bench(capsys, "device", "--json").out)
     facts = codec.structure(DeviceFacts, found["facts"])
     assert facts.machine == os.uname().machine
-    assert found["state"].keys() == {"load_average", "temperature_c", "frequency_mhz", "throttled", "steal_fraction"}
+    known = {"load_average", "temperature_c", "frequency_mhz", "throttled", "steal_fraction", "gpu"}
+    assert found["state"].keys() == known
     page = bench(capsys, "device")
     assert page.out.startswith(f"{facts.board or facts.cpu}")
     assert page.code == 0

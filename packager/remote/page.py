@@ -14,6 +14,7 @@ from runner.report import ArtifactReport, Report
 
 COLUMNS = ("board", "artifact", "latency", "x host", "top-1", "points", "flips", "logits", "status")
 FAILED = "failed"
+NOT_RUN = "not run"
 
 
 def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str) -> Page:
@@ -78,7 +79,7 @@ def _row(
         units.points(-answers.accuracy_drop) if answers else NONE,
         str(len(answers.flips)) if answers else NONE,
         logits,
-        worst(artifact.reasons),
+        worst(artifact.reasons) if accuracy or artifact.latency else NOT_RUN,
     )
 
 

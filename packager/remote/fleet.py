@@ -48,13 +48,19 @@ def run(destinations: Sequence[Destination], order: FleetOrder, display: Display
     """
     ending = threading.Event()
     with ThreadPoolExecutor(max_workers=min(order.jobs, len(destinations))) as pool:
-        futures = [pool.submit(_board, each, order, display, ending) for each in destinations]
-        try:
+        futures: list[Future[BoardResult]] = []
+
+        def work() -> None:
+            for each in destinations[len(futures) :]:
+                futures.append(pool.submit(_board, each, order, display, ending))
             _wait(futures)
+
+        try:
+            work()
         except KeyboardInterrupt:
             ending.set()
             display.say("interrupted: the boards are asked to end, and their reports are brought back")
-            _wait(futures)
+            work()
     return tuple(future.result() for future in futures)
 
 
@@ -90,7 +96,7 @@ def _attempts(destination: Destination, order: FleetOrder, progress: Progress, e
                 code = INTERRUPTED if ending.is_set() else error.exit_code
                 return replace(result, failure=replace(failure(error), exit_code=code), exit_code=code)
             wait_s = order.first_wait_s * 2 ** (result.attempts - 1)
-            progress.say(f"{error.what}; trying again in {wait_s:.0f} s")
+            progress.say(f"{error.what}; trying again in {wait_s:g} s")
             ending.wait(wait_s)
 
 

@@ -51,6 +51,8 @@ def connect(
     `session` names its folder on the board: what an attempt that was cut off brought there is found by the next one of
     that name. Raises Lost, Refusal, RuntimeUnavailable where there is no Python, and Ended.
     """
+    if wants_end():
+        raise Ended("interrupted", where=destination.name)
     line = Line.open(destination, patience)
     try:
         board = _begin(line, session, patience, wants_end)

@@ -57,7 +57,7 @@ def run(board: Board, argv: list[str], progress: Progress, timeout_s: float | No
         shown = Shown(progress, stack)
 
         def err(line: str) -> None:
-            event = _event(line)
+            event = read(line)
             if event:
                 shown.show(event)
             else:
@@ -101,7 +101,8 @@ def _ended(exit_code: int) -> str:
     return f"was ended by {signal.Signals(-exit_code).name}{killed}"
 
 
-def _event(line: str) -> Event | None:
+def read(line: str) -> Event | None:
+    """Return what a line of the runner says of its progress; None where it is another line."""
     if not line.startswith("{"):
         return None
     try:

@@ -100,9 +100,14 @@ def _attempts(destination: Destination, order: FleetOrder, progress: Progress, e
             ending.wait(wait_s)
 
 
+def report_path(folder: Path, destination: Destination) -> Path:
+    """Return where a board's report goes."""
+    return folder / f"{destination.slug}.report.json"
+
+
 def _held(result: BoardResult, found: Measured, destination: Destination, order: FleetOrder) -> BoardResult:
     """Write a board's report, and hold it against the host's."""
-    file = report_file(order.output / f"{destination.slug}.report.json").write(found.report)
+    file = report_file(report_path(order.output, destination)).write(found.report)
     judged: Comparison | None = None
     if order.host:
         judged = compare(order.host, found.report, order.limits, order.margins)

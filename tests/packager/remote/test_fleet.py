@@ -200,6 +200,29 @@ def test_a_runner_whose_report_is_there_all_the_same_keeps_its_exit_code(
     assert (found.failure, found.report, found.exit_code) == (None, brought(bundle), 5)
 
 
+@pytest.mark.parametrize(
+    ("script", "complete", "what"),
+    [
+        (
+            "import os\nos.kill(os.getpid(), 9)\n",
+            False,
+            "the run there was ended by SIGKILL, as Linux does where memory runs out, and said nothing",
+        ),
+        ("import os\nos.kill(os.getpid(), 40)\n", True, "the run there was ended by signal 40, and said nothing"),
+        ("print('error: it broke', file=sys.stderr)\nsys.exit(5)\n", False, "it broke"),
+    ],
+)
+def test_a_runner_that_dies_is_a_failure_and_what_it_had_by_then_is_brought_all_the_same(
+    script: str, complete: bool, what: str, bundle: Bundle, near: Near, tmp_path: Path
+) -> None:
+    part = brought(bundle, complete=complete)
+    order = ordered(standing_in(bundle, tmp_path, REPORTS + script, part), tmp_path / "out", explain=True)
+    (found,) = run(order, ["pi"], RecordingDisplay())
+    assert found.failure == Failure(what=what, advice="", exit_code=5)
+    assert (found.report, found.exit_code, found.attempts) == (part, 5, 1)
+    assert near.left() == []
+
+
 def test_a_runner_that_is_not_done_in_time_is_ended(bundle: Bundle, near: Near, tmp_path: Path) -> None:
     order = ordered(standing_in(bundle, tmp_path, "import time\ntime.sleep(600)\n"), tmp_path / "out", timeout_s=0.5)
     (found,) = run(order, ["pi"], RecordingDisplay())

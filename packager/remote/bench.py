@@ -130,15 +130,8 @@ def _formats(order: Order) -> tuple[Format, ...]:
 
 def _copy(board: Board, bundle: Bundle, progress: Progress) -> bool:
     """Take the bundle to a board, and return whether it was not there yet."""
-    before = 0
     with progress.task("copy", bundle.size_bytes) as advance:
-
-        def done(there: int) -> None:
-            nonlocal before
-            advance(there - before)
-            before = there
-
-        return not board.put(bundle.path, BUNDLE, done)
+        return not board.put(bundle.path, BUNDLE, link.growing(advance))
 
 
 def _report(board: Board, order: Order, ended: running.Ended) -> Report:

@@ -135,6 +135,21 @@ def test_a_board_that_is_off_costs_the_others_nothing(bundle: Bundle, near: Near
     assert display.boards["pi@up"].said == [f"report: {up.report_file}"]
 
 
+def test_the_wait_between_attempts_does_not_grow_beyond_all_bounds(
+    bundle: Bundle, near: Near, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "MOST_WAIT_S", 0.02)
+    near.ssh(LOSE_DOWN)
+    display = RecordingDisplay()
+    run(ordered(bundle, tmp_path / "out", retries=4), ["down"], display)
+    assert [line.rpartition(" in ")[2] for line in display.boards["down"].said[:-1]] == [
+        "0.01 s",
+        "0.02 s",
+        "0.02 s",
+        "0.02 s",
+    ]
+
+
 def test_a_board_that_is_there_the_second_time_brings_its_report(bundle: Bundle, near: Near, tmp_path: Path) -> None:
     near.ssh(f'mkdir "{tmp_path}/tried" 2>/dev/null && exit 255\n{RUNS}')
     display = RecordingDisplay()

@@ -4,9 +4,10 @@
 #   make demo     pack for an ARM board, run the bundle here, compare host with device
 #   make test     the tests (minutes, 2 cores, no GPU, no network but the first set-up)
 #   make test-device    the tests on two emulated aarch64 boards: needs root, a Debian and its network, else skips
+#   make test-cuda    those that need a GPU; with onnxruntime-gpu in .venv those of ONNX too
 #   make lint     ruff and mypy --strict
 #   make schema   write docs/report.schema.json from the types of a report
-#   make bench    ratios of our own cost against the obvious alternative, and what the runner needs
+#   make bench    ratios of our own cost against the obvious alternative, what the runner needs, and what a board needs
 #   make bench-errors    how often a difference is found that is not there, and one that is (an hour)
 #
 # Without a GPU, PyTorch's CPU builds save 4 GB:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -21,7 +22,7 @@ DEMO := out/demo
 # A file's tests stay together: they share what they have trained.
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: setup demo test test-slow test-device lint format schema bench bench-errors clean
+.PHONY: setup demo test test-slow test-device test-cuda lint format schema bench bench-errors clean
 
 setup: $(READY)
 
@@ -39,6 +40,9 @@ test-slow: $(READY)
 test-device: $(READY)
 	$(BIN)/python -m pytest -m device tests/device
 
+test-cuda: $(READY)
+	$(BIN)/python -m pytest -m cuda -rs
+
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -54,6 +58,7 @@ schema: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.board
 
 bench-errors: $(READY)
 	$(BIN)/python -m benchmarks.error_rates

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from packager.cli_options import PATH, common_options, source_options
-from packager.remote.cli import bench
+from packager.remote.cli import bench, doctor
 from runner import __version__, edge
 from runner.cli_look import look
 from runner.errors import LIMIT_MISSED, UsageError, nearest
@@ -203,6 +203,7 @@ def inspect(*, bundle: Path, as_recipe: bool, as_json: bool) -> None:
 
 
 pack.add_command(bench)
+pack.add_command(doctor)
 
 
 def main() -> None:

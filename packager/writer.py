@@ -98,6 +98,12 @@ def write(path: Path, manifest: Manifest, contents: tuple[Content, ...]) -> None
         _store(file, (), (*program, Content(path=MANIFEST, source=text), *contents))
 
 
+def write_program(path: Path) -> None:
+    """Write the runner without a bundle around it, for `python3 PATH device`. Raises StepError."""
+    with _telling(path), path.open("wb") as file:
+        _store(file, (), _runner_files())
+
+
 def add_host_report(path: Path, report: Report) -> None:
     """Append the host report to a bundle that has none, and see that the disk has it all. Raises StepError."""
     text = codec.write_json(report).encode()

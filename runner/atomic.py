@@ -25,12 +25,12 @@ def check_destination(path: Path) -> None:
     raise UsageError(problem, where=str(path), advice=ADVICE)
 
 
-def write(path: Path, text: str) -> None:
-    """Write `text` beside `path` and give it that name when the disk has all of it. Raises EdgepackError."""
+def write(path: Path, content: str | bytes) -> None:
+    """Write `content` beside `path` and give it that name when the disk has all of it. Raises EdgepackError."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with draft.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

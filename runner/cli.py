@@ -247,6 +247,30 @@ def device(ctx: click.Context, *, as_json: bool) -> None:
     _finish(ctx, machine.show_device(look(sys.stdout, as_json=as_json)))
 
 
+@bench_runner.command(hidden=True)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--artifact", metavar="NAME", required=True, help="Of the bundle.")
+@click.option("--probe", type=click.Path(path_type=Path), required=True, help="The file that was made from it.")
+@click.option("--sample", type=click.IntRange(min=0), required=True, help="Of the evaluation set, from 0.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .npz to write.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of the runtime.")
+@click.pass_context
+def tensors(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context, *, bundle: Path, artifact: str, probe: Path, sample: int, output: Path, threads: int
+) -> None:
+    """Write what lies between the layers of an artifact of BUNDLE for one sample: what `pack bench --explain` asks for.
+
+    The file has the artifact's own logits first, and then all that the probe returns.
+    """
+    _hold_numpy()
+    from runner import commands, requests  # noqa: PLC0415 - heavy
+
+    request = requests.TensorsRequest(
+        bundle=bundle, artifact=artifact, probe=probe, sample=sample, output=output, threads=threads
+    )
+    _finish(ctx, commands.write_tensors(request))
+
+
 def _hold_numpy(*, to_measure: bool = False) -> None:
     from runner import install  # noqa: PLC0415 - as light as it is, --help does without
 

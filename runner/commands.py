@@ -10,6 +10,7 @@ from runner.device import topology
 from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
 from runner.facts import DeviceFacts
+from runner.measure import tensors
 from runner.measure.latency import TURNS
 from runner.measure.rounds import instruments
 from runner.output import Look, Output
@@ -19,7 +20,8 @@ from runner.render.comparison import comparison_page
 from runner.render.selftest import selftest_page
 from runner.report import Report, Settings
 from runner.report_file import ReportFile, report_file
-from runner.requests import Request, SelfTestRequest, Stated, TurnsRequest
+from runner.requests import Request, SelfTestRequest, Stated, TensorsRequest, TurnsRequest
+from runner.worker.order import Probing
 
 FOLDER = "a folder with -o"
 
@@ -154,6 +156,17 @@ def compare_reports(host: Path, device_path: Path, stated: Stated, look: Look) -
         )
     found = compare.compare(ours, theirs, stated.limits, stated.margins)
     return Output(text=look.show(found, comparison_page(found)), exit_code=LIMIT_MISSED if found.violated else 0)
+
+
+def write_tensors(request: TensorsRequest) -> Output:
+    """Write what lies between the layers of an artifact for one sample."""
+    atomic.check_destination(request.output)
+    bundle = open_bundle(request.bundle)
+    probing = Probing(file=request.probe, sample=request.sample)
+    content = tensors.take(bundle, request.artifact, probing, request.threads)
+    atomic.write(request.output, content)
+    count = len(tensors.read(content, str(request.output)).probed)
+    return Output(text=f"{request.output}: {count} tensors of {request.artifact} for sample {request.sample}\n")
 
 
 def _is_json(path: Path) -> bool:

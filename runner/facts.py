@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from runner.manifest import Format
+from runner.process import GpuCounters
 
 CONTAINER = "container ("
 """How a container begins, in what is around a process; a hypervisor, if there is one, stands before it."""
@@ -19,6 +20,29 @@ class Runtime:
     """None where it is not installed."""
     kernel: str
     """What its int8 arithmetic will use on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gpu:
+    """The GPU that artifacts run on: the first that CUDA shows to a process. None: NVML does not say."""
+
+    name: str
+    uuid: str | None
+    pci_bus_id: str | None
+    compute_capability: str | None
+    memory_bytes: int | None
+    max_sm_mhz: int | None
+    max_memory_mhz: int | None
+    power_limit_w: float | None
+    """As it is enforced now."""
+    persistence: bool | None
+    """Whether the driver keeps it ready while nobody uses it."""
+    ecc: bool | None
+    mig: bool | None
+    """Whether it is cut into slices (multi-instance GPU)."""
+    driver: str | None
+    cuda: str | None
+    """The newest CUDA that the driver can serve."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +73,9 @@ class DeviceFacts:
     runtimes: tuple[Runtime, ...]
     environment: dict[str, str]
     """The variables, among those that change a runtime's speed, which are set."""
+    gpu: Gpu | None = None
+    gpu_unknown: str = ""
+    """Why a CUDA device is there and nothing more is known of it."""
 
     @property
     def hypervisor(self) -> str | None:
@@ -68,3 +95,4 @@ class DeviceState:
     """Whether the board says that it is slowed down by heat or low voltage."""
     steal_fraction: float | None
     """Share of CPU time that the hypervisor gave to others since boot."""
+    gpu: GpuCounters | None = None

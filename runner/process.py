@@ -34,6 +34,27 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GpuCounters:
+    """What NVML says of the GPU that artifacts run on, at one moment. None: it does not say."""
+
+    sm_mhz: int | None
+    """The clock of its processors."""
+    memory_mhz: int | None
+    event_reasons: int | None
+    """Why its clock is not higher, as NVML's bits: nvmlClocksEventReasons."""
+    temperature_c: float | None
+    power_w: float | None
+    busy: float | None
+    """The share of the last sampling period, a sixth of a second to a second, in which any kernel ran."""
+    used_bytes: int | None
+    """Of its memory, by all."""
+    worker_bytes: int | None
+    """Of its memory, by the worker process, the CUDA context included."""
+    processes: int | None
+    """Programs that compute on it, the worker among them and the runner itself not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Counters:
     """What the machine says of itself at one moment."""
 
@@ -55,11 +76,23 @@ class Counters:
     """CPU time that the hypervisor gave to others, since boot."""
     total_ticks: int | None
     """All CPU time since boot: each CPU's added."""
+    gpu: GpuCounters | None = None
+    """Of the GPU, while something runs on it."""
 
     @property
     def steal_fraction(self) -> float | None:
         """Share of CPU time that the hypervisor gave to others since boot."""
         return share(self.steal_ticks, self.total_ticks)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Other:
+    """Another program that had the CPU meanwhile."""
+
+    name: str
+    """As the system has it: of all processes of this name together."""
+    cpus: float
+    """How many CPUs it kept busy, on average."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +116,8 @@ class Process:
     usage: Usage | None = None
     machine: tuple[Counters, ...] = ()
     """The machine as seen from outside: before the timed window, once a second in it, and after it."""
+    others: tuple[Other, ...] = ()
+    """The programs that had most of the CPU from its start to the end of its timed window, where psutil tells."""
     waited_s: float = 0.0
     """For the machine to cool down, before this process was started."""
     cpus: tuple[int, ...] = ()
@@ -98,6 +133,17 @@ class Process:
     The run is the warm-up: while it is timed the record of the times grows, which is no memory of the artifact."""
     peak_bytes: int | None
     """The largest resident memory of the process until the timed calls begin."""
+    gpu_allocated_bytes: int | None = None
+    """The most that the artifact's tensors took of the GPU's memory, by the runtime's own count."""
+    gpu_reserved_bytes: int | None = None
+    """The most that the runtime held of it, what it keeps for later included; the CUDA context is in neither."""
+
+    @property
+    def timed_gpu(self) -> tuple[GpuCounters, ...]:
+        """What the GPU said within the timed window: around it the GPU is idle, and its clock low."""
+        usage = self.usage
+        within = [it for it in self.machine if usage and usage.began_ns <= it.monotonic_ns <= usage.ended_ns]
+        return tuple(it.gpu for it in within if it.gpu)
 
 
 def share(part: int | None, whole: int | None) -> float | None:

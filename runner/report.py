@@ -15,7 +15,7 @@ from runner.packing import Packing
 from runner.process import Process
 from runner.reason import Reason, Status, worst
 
-SCHEMA = "1.2"
+SCHEMA = "1.3"
 OWN_KEYS = frozenset({"schema", "settings", "artifacts"})
 """Without these a document is another one, and no damaged report."""
 ADVICE = "name a report that `bench-runner BUNDLE` has written"
@@ -36,6 +36,10 @@ class RuntimeFacts:
     device: Device
     engine: Engine | None
     threads: int
+    nodes: int | None = None
+    """Of an artifact on a GPU, where the runtime tells how it has placed them."""
+    cpu_nodes: tuple[str, ...] = ()
+    """The operators of those that it has placed on the CPU all the same, one for each node."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +82,8 @@ class Accuracy:
     """Cross-entropy of each sample. The record."""
     least_cosine: float | None = None
     """The least cosine, over the samples, of the logits and the host's own for this artifact. None: never measured."""
+    furthest_sample: int | None = None
+    """The first sample with a logit that is `max_abs_difference` from the host's own. None: never looked for."""
     kl_nats: float | None = None
     """Mean Kullback-Leibler divergence of the class probabilities from the host's own. None: never measured."""
 

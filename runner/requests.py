@@ -111,3 +111,17 @@ class SelfTestRequest:
     threads: int | None
     pairs: tuple[int, int, int]
     """Of sessions: unchanged, made longer by 3 % and by 5 %; each as often again in turn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorsRequest:
+    """Of which artifact and sample the tensors between the layers are wanted."""
+
+    bundle: Path
+    artifact: str
+    probe: Path
+    """A file that was made from the artifact, and returns them."""
+    sample: int
+    output: Path
+    """An .npz."""
+    threads: int

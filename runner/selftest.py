@@ -19,6 +19,7 @@ from runner.facts import DeviceFacts
 from runner.interval import Interval
 from runner.measure import conditions
 from runner.measure.disturbance import disturbances
+from runner.measure.gpu import gpu_disturbances
 from runner.measure.latency import LEAST_PROCESSES, Plan, latency
 from runner.measure.rounds import Course, Instruments, time_in_rounds
 from runner.process import Process
@@ -195,7 +196,7 @@ def _measure(course: Course, kinds: Sequence[Kind], instruments: Instruments, pr
 def _reasons(kinds: Sequence[Kind], facts: DeviceFacts) -> tuple[Reason, ...]:
     """Return what speaks against the floor: what the machine is, and what it did in the pairs with nothing changed."""
     unchanged = [process for kind in kinds if not kind.slowdown for process in kind.processes]
-    return (*conditions.emulation(facts), *disturbances(unchanged))
+    return (*conditions.emulation(facts), *disturbances(unchanged), *gpu_disturbances(unchanged))
 
 
 def rates(kind: Kind, applied: float, own: float | None) -> Iterator[Rate]:

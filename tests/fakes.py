@@ -132,7 +132,7 @@ def calm() -> Gate:
 
 def quiet(workers: Workers) -> Instruments:
     """Return instruments of a machine that tells nothing of itself."""
-    return Instruments(workers=workers, watch=lambda: Monitor(root=Path("nowhere")), gate=calm())
+    return Instruments(workers=workers, watch=lambda: Monitor(root=Path("nowhere")), others=lambda: None, gate=calm())
 
 
 def about_zero(count: int) -> tuple[int, ...]:

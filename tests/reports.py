@@ -5,14 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner import codec, facts, packing, report
-from runner.facts import DeviceFacts, DeviceState
+from runner.facts import DeviceFacts, DeviceState, Gpu
 from runner.interval import Interval
 from runner.manifest import Format, LeftOut, Precision
 from runner.measure import conditions, latency
 from runner.measure.disturbance import disturbances
+from runner.measure.gpu import gpu_disturbances
 from runner.measure.latency import Timings
 from runner.operators import OperatorTime
-from runner.process import Counters, Harness, Process, Usage
+from runner.process import Counters, GpuCounters, Harness, Other, Process, Usage
 from runner.reason import Reason
 from runner.report import Accuracy, ArtifactReport, Latency, Report, Scenario
 from tests.fakes import about_zero
@@ -229,6 +230,40 @@ def packed() -> packing.Packing:
     )
 
 
+def gpu() -> Gpu:
+    """Return what NVML knows of a GPU."""
+    return Gpu(
+        name="Example GPU",
+        uuid="GPU-00000000-1111-2222-3333-444444444444",
+        pci_bus_id="00000000:3B:00.0",
+        compute_capability="9.0",
+        memory_bytes=140 << 30,
+        max_sm_mhz=1980,
+        max_memory_mhz=3201,
+        power_limit_w=700.0,
+        persistence=True,
+        ecc=True,
+        mig=False,
+        driver="580.95.05",
+        cuda="13.0",
+    )
+
+
+def gpu_counters() -> GpuCounters:
+    """Return what a GPU says of itself that a worker has to itself, at a clock that was set."""
+    return GpuCounters(
+        sm_mhz=1755,
+        memory_mhz=3201,
+        event_reasons=2,
+        temperature_c=61.0,
+        power_w=699.5,
+        busy=0.75,
+        used_bytes=1200 << 20,
+        worker_bytes=600 << 20,
+        processes=1,
+    )
+
+
 def counters() -> Counters:
     """Return what a machine says of itself that can be asked everything."""
     return Counters(
@@ -242,6 +277,7 @@ def counters() -> Counters:
         nr_throttled=3,
         steal_ticks=40,
         total_ticks=4000,
+        gpu=gpu_counters(),
     )
 
 
@@ -262,11 +298,14 @@ def complete_process() -> Process:
             swap_bytes=4096,
         ),
         machine=(counters(), counters()),
+        others=(Other(name="rsync", cpus=0.25),),
         waited_s=1.5,
         cpus=(0, 1),
         import_peak_bytes=41 << 20,
         load_peak_bytes=43 << 20,
         run_peak_bytes=48 << 20,
+        gpu_allocated_bytes=21 << 20,
+        gpu_reserved_bytes=22 << 20,
     )
 
 
@@ -298,6 +337,7 @@ def complete_artifact() -> ArtifactReport:
         agreement=0.5,
         identical_to_host=False,
         max_abs_difference=0.75,
+        furthest_sample=1,
         least_cosine=0.96875,
         kl_nats=0.015625,
         flips=(flip(),),
@@ -310,7 +350,7 @@ def complete_artifact() -> ArtifactReport:
     return replace(
         artifact("int8.torchscript", size=60 * KIB, medians_us=(60,)),
         title="PTQ static FX",
-        runtime=replace(runtime("torchscript"), engine="qnnpack"),
+        runtime=replace(runtime("torchscript"), engine="qnnpack", nodes=12, cpu_nodes=("TopK",)),
         expected=report.Expectation(
             kernel="QNNPACK", least_speedup=0.25, most_speedup=0.5, evidence="MobileNetV2 and ResNet-18"
         ),
@@ -336,7 +376,7 @@ def complete_artifact() -> ArtifactReport:
                 name="quantized::linear 1", op_type="quantized::linear", calls=1.0, mean_ns=2500.0, share=0.25
             ),
         ),
-        reasons=(*latency.reasons(COMPLETE), *disturbances(COMPLETE.processes)),
+        reasons=(*latency.reasons(COMPLETE), *disturbances(COMPLETE.processes), *gpu_disturbances(COMPLETE.processes)),
     )
 
 
@@ -349,9 +389,16 @@ def complete() -> Report:
         emulated="qemu",
         environment={"A": "1"},
         cpu_quota=1.5,
+        gpu=gpu(),
+        gpu_unknown="no document has both, but for this one",
     )
     sensors = DeviceState(
-        load_average=0.5, temperature_c=50.5, frequency_mhz=2400.0, throttled=False, steal_fraction=0.01
+        load_average=0.5,
+        temperature_c=50.5,
+        frequency_mhz=2400.0,
+        throttled=False,
+        steal_fraction=0.01,
+        gpu=gpu_counters(),
     )
     settings = report.Settings(
         effort="standard",

@@ -104,7 +104,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has() -> None:
-    # A bundle brings click and cattrs; numpy and one of the runtimes are the device's own.
+    # A bundle brings click and cattrs; numpy and one of the runtimes are the device's own, and psutil if there is one.
     found = {
         (package(name), file)
         for file in FILES
@@ -112,7 +112,11 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
         for name in imported(file)
         if package(name) not in {"runner", *sys.stdlib_module_names}
     }
-    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "onnxruntime", "torch"}
+    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "psutil", "onnxruntime", "torch"}
+    assert {file for name, file in found if name == "psutil"} == {
+        "runner/device/others.py",
+        "runner/device/portable.py",
+    }
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
     assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
@@ -246,6 +250,12 @@ def test_help_is_light(package: str, arguments: list[str]) -> None:
 )
 def test_runtimes_and_frameworks_are_loaded_late(name: str) -> None:
     assert loaded(f"import {name}, runner") & HEAVY == set()
+
+
+def test_what_a_machine_is_can_be_shown_without_numpy() -> None:
+    names = loaded("import runner.machine")
+    assert "cattrs" in names
+    assert names & {*HEAVY, "numpy", "psutil"} == set()
 
 
 def test_a_worker_starts_with_numpy_and_little_else() -> None:

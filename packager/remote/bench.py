@@ -1,17 +1,22 @@
 """One board's story: reach it, take the bundle there, run it, bring the report back, and leave nothing behind."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from packager.remote import failures, link, running
+from packager.explain import Divergence
+from packager.remote import failures, link, running, setup
 from packager.remote.agent.place import TEMPORARY
+from packager.remote.board import interpreter
 from packager.remote.destination import Destination
+from packager.remote.explaining import divergences
 from packager.remote.line import Patience
 from packager.remote.link import Board
 from packager.remote.messages import BoardFacts
 from runner import install, report
 from runner.bundle import Bundle
-from runner.errors import BundleError, RuntimeUnavailable
+from runner.errors import BundleError, EdgepackError, RuntimeUnavailable
+from runner.manifest import Format
 from runner.progress import Progress
 from runner.report import Report
 from runner.runtimes import KNOWN
@@ -32,6 +37,10 @@ class Order:
     arguments: tuple[str, ...]
     """For the runner there."""
     keep: bool = False
+    setup: Literal["online", "offline"] | None = None
+    """Prepare a board that lacks something; offline with wheels from here."""
+    explain: bool = False
+    """Name the first layer that a board computes otherwise than the host, where answers differ."""
     timeout_s: float | None = None
     """For the run on one board."""
     patience: Patience
@@ -44,6 +53,12 @@ class Measured:
     report: Report
     exit_code: int
     copied: bool
+    python: str
+    """What it was run with there."""
+    divergences: tuple[Divergence, ...] | None = None
+    """None where it was not asked for."""
+    failure: EdgepackError | None = None
+    """Of what was to follow the run."""
 
 
 def attempt(
@@ -51,18 +66,46 @@ def attempt(
 ) -> Measured:
     """Have a board measure the bundle, once. Raises EdgepackError."""
     session = f"{order.bundle.id[:12]}-{destination.slug}"
-    with link.connect(destination, session, order.patience, wants_end) as board:
-        board.keep = order.keep
-        check(board.facts, order, destination.name)
-        copied = _copy(board, order.bundle, progress)
-        ended = running.run(board, [link.PYTHON, BUNDLE, "-o", REPORT, *order.arguments], progress, order.timeout_s)
-        return Measured(report=_report(board, order, ended), exit_code=ended.exit_code, copied=copied)
+    measured: Measured | None = None
+    try:
+        with link.connect(destination, session, order.patience, wants_end) as board:
+            board.keep = order.keep
+            measured = _measured(board, order, progress)
+            if order.explain and measured.report.complete:
+                measured = _explained(board, order, measured, progress)
+    except failures.Lost as error:
+        if measured is None:
+            raise
+        progress.say(f"{error.what}, after the report had come: what was brought there goes by itself, in a while")
+    return measured
+
+
+def _measured(board: Board, order: Order, progress: Progress) -> Measured:
+    """Take the bundle to a board that can run it, run it, and bring the report back."""
+    python, facts = link.PYTHON, board.facts
+    if order.setup:
+        prepared = setup.prepare(board, _formats(order), progress, offline=order.setup == "offline")
+        python, facts = prepared.python, replace(facts, packages=prepared.packages)
+    check(facts, order, board.name)
+    copied = _copy(board, order.bundle, progress)
+    ended = running.run(board, [python, BUNDLE, "-o", REPORT, *order.arguments], progress, order.timeout_s)
+    found = _report(board, order, ended)
+    return Measured(report=found, exit_code=ended.exit_code, copied=copied, python=python)
+
+
+def _explained(board: Board, order: Order, measured: Measured, progress: Progress) -> Measured:
+    """Add how the layers differ; where that fails, the report is there all the same."""
+    try:
+        source = (order.bundle, BUNDLE)
+        found = tuple(divergences(board, measured.python, source, measured.report, progress))
+    except EdgepackError as error:
+        return replace(measured, failure=error)
+    return replace(measured, divergences=found)
 
 
 def check(facts: BoardFacts, order: Order, name: str) -> None:
     """Refuse, before anything is copied, a board that cannot run any of it. Raises RuntimeUnavailable and Refusal."""
-    chosen = [each for each in order.bundle.manifest.artifacts if each.name in order.artifacts or not order.artifacts]
-    packages = dict.fromkeys(KNOWN[each.format].package for each in chosen)
+    packages = [KNOWN[each].package for each in _formats(order)]
     absent = [package for package in packages if package not in facts.packages]
     if "numpy" not in facts.packages or len(absent) == len(packages):
         needed = [package for package in ("numpy", *absent[:1]) if package not in facts.packages]
@@ -75,20 +118,10 @@ def check(facts: BoardFacts, order: Order, name: str) -> None:
         raise failures.Refusal(what, where=name, advice="free some space there")
 
 
-def interpreter(facts: BoardFacts) -> install.Interpreter:
-    """Return a board's Python, as far as it decides what can be installed for it."""
-    major, minor = (int(part) for part in facts.python.split(".")[:2])
-    return install.Interpreter(
-        machine=facts.machine,
-        bits=facts.bits,
-        version=(major, minor),
-        executable=facts.executable,
-        musl=not facts.libc.startswith("glibc"),
-        in_venv=facts.in_venv,
-        managed=facts.externally_managed,
-        has_pip=facts.has_pip,
-        has_venv=facts.has_ensurepip,
-    )
+def _formats(order: Order) -> tuple[Format, ...]:
+    """Return the formats of the artifacts that are to be measured."""
+    chosen = [each for each in order.bundle.manifest.artifacts if each.name in order.artifacts or not order.artifacts]
+    return tuple(dict.fromkeys(each.format for each in chosen))
 
 
 def _copy(board: Board, bundle: Bundle, progress: Progress) -> bool:

@@ -10,6 +10,7 @@ from packager.cli_options import PATH
 from runner.cli_look import look
 from runner.cli_options import artifact_option, effort_options, stated_options
 from runner.cli_types import Counts, Duration
+from runner.errors import UsageError
 from runner.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ ssh_config_option = click.option("--ssh-config", type=PATH, metavar="FILE", help
 @click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
 @effort_options
 @click.option("--keep", is_flag=True, help="Leave the bundle there: the next run need not copy it.")
+@click.option("--setup", "prepare", is_flag=True, help="Install what is missing, into an environment of its own there.")
+@click.option("--explain", is_flag=True, help="Name the first layer that a board computes otherwise than the host.")
+@click.option("--offline", is_flag=True, help="With --setup: wheels from here, for boards without network.")
 @click.option("--timeout", type=Duration(), metavar="TIME", help="For the run on a board, as in 600s.  [default: none]")
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="After a board was lost.")
 @click.option("--jobs", type=click.IntRange(1, 1000), default=32, show_default=True, help="Boards at once.")
@@ -55,6 +59,9 @@ def bench(  # noqa: PLR0913 - one parameter per option
     effort: "Effort",
     seed: int,
     keep: bool,
+    prepare: bool,
+    explain: bool,
+    offline: bool,
     timeout: float | None,
     retries: int,
     jobs: int,
@@ -69,6 +76,8 @@ def bench(  # noqa: PLR0913 - one parameter per option
     from packager.remote import commands, destination  # noqa: PLC0415 - heavy
     from runner.requests import Stated  # noqa: PLC0415 - heavy
 
+    if offline and not prepare:
+        raise UsageError("is for a set-up", where="--offline", advice="--setup --offline")
     wanted = Stated(**stated)
     request = commands.BenchRequest(
         bundle=bundle,
@@ -82,12 +91,33 @@ def bench(  # noqa: PLR0913 - one parameter per option
         stated=wanted,
         output=output,
         keep=keep,
+        explain=explain,
+        setup=("offline" if offline else "online") if prepare else None,
         timeout_s=None if timeout is None else timeout / 1e9,
         retries=retries,
         jobs=jobs,
     )
     shown = look(sys.stdout, as_json=wanted.as_json, as_markdown=wanted.as_markdown)
     found = commands.bench(request, shown, _display())
+    click.echo(found.text, nl=False, color=True)
+    ctx.exit(found.exit_code)
+
+
+@click.command(short_help="Show what a board is, and what it lacks.")
+@click.argument("host", metavar="[USER@]HOST|NAME")
+@inventory_option
+@ssh_config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def doctor(ctx: click.Context, *, host: str, inventory: Path | None, ssh_config: Path | None, as_json: bool) -> None:
+    """Show what HOST is, what is missing there with the command that brings it, and what int8 will bring.
+
+    Installs nothing, and leaves the board as it was. Exits 4 where a bundle cannot run there yet.
+    """
+    from packager.remote import commands, destination  # noqa: PLC0415 - heavy
+
+    (board,) = destination.destinations((host,), inventory, ssh_config)
+    found = commands.doctor(board, look(sys.stdout, as_json=as_json))
     click.echo(found.text, nl=False, color=True)
     ctx.exit(found.exit_code)
 

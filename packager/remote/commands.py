@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from packager.remote import fleet, result
 from packager.remote.bench import Order
 from packager.remote.destination import Destination
 from packager.remote.display import Display
+from packager.remote.doctor import diagnose
+from packager.remote.doctor_page import doctor_page
 from packager.remote.fleet import FleetOrder
 from packager.remote.line import Patience
 from packager.remote.page import fleet_page
 from runner.bundle import Bundle, open_bundle
-from runner.errors import UsageError, nearest
+from runner.errors import RuntimeUnavailable, UsageError, nearest
 from runner.output import Look, Output
 from runner.report import Effort
 from runner.requests import Stated
@@ -33,6 +36,8 @@ class BenchRequest:
     stated: Stated
     output: Path
     keep: bool
+    setup: Literal["online", "offline"] | None
+    explain: bool
     timeout_s: float | None
     retries: int
     jobs: int
@@ -61,6 +66,8 @@ def bench(request: BenchRequest, look: Look, display: Display) -> Output:
             artifacts=request.artifacts,
             arguments=request.arguments,
             keep=request.keep,
+            setup=request.setup,
+            explain=request.explain,
             timeout_s=request.timeout_s,
             patience=Patience(),
         ),
@@ -74,6 +81,13 @@ def bench(request: BenchRequest, look: Look, display: Display) -> Output:
     found = fleet.run(request.destinations, order, display)
     page = fleet_page(found, host, f"{bundle.manifest.name} for {bundle.manifest.target.name}")
     return Output(text=look.show(found, page), exit_code=result.exit_code(found))
+
+
+def doctor(destination: Destination, look: Look) -> Output:
+    """Show what a board is, what it lacks, and what int8 will bring there. Raises EdgepackError."""
+    found = diagnose(destination)
+    code = RuntimeUnavailable.exit_code if found.missing else 0
+    return Output(text=look.show(found, doctor_page(found)), exit_code=code)
 
 
 def _check_names(bundle: Bundle, names: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 """Why a board did not do its part, and whether it is worth trying again."""
 
+from packager.remote.messages import NoPython
+from runner import install
 from runner.errors import BundleError, EdgepackError, MeasurementError, RuntimeUnavailable
 
 
@@ -17,6 +19,20 @@ class Changed(BundleError):  # noqa: N818 - what happened to a bundle
 
 class TooSlow(Refusal):
     """A program that was not done in time."""
+
+
+class NoPythonError(RuntimeUnavailable):
+    """A board that has no Python that suffices; `found` is what its shell said."""
+
+    def __init__(self, found: NoPython, where: str) -> None:
+        self.found = found
+        seen = f"its Python is {found.found}" if found.found else "it has no Python"
+        least = ".".join(map(str, install.LEAST_PYTHON))
+        ways = [install.NEWER_PYTHON if found.found else "sudo apt install python3", "`python = ...` in an inventory"]
+        if found.bits == "32":
+            ways.append(f"for a runtime {install.LARGER_SYSTEM}")
+        kind = f"{found.machine}, {found.bits} bits" if found.bits else found.machine
+        super().__init__(f"{seen}, and Python {least} or newer is needed ({kind})", where=where, advice="; ".join(ways))
 
 
 WORTH_ANOTHER = (Lost, Changed)
@@ -56,16 +72,3 @@ def of_ssh(said: str, address: str, where: str) -> EdgepackError:
     if any(sign in said for sign in NO_NAME):
         return Lost(last, where=where, advice="its address, or its name in your ssh configuration or the inventory")
     return Lost(f"not reached: {last}", where=where, advice=f"see that it is on, and that `ssh {address}` works")
-
-
-def no_python(found: str, machine: str, where: str) -> RuntimeUnavailable:
-    """Return the error for a board that has no Python that suffices; `found` is the version of one that does not."""
-    if found:
-        what = f"its Python is {found}, and Python 3.11 or newer is needed ({machine})"
-        advice = (
-            "Debian 12 or Raspberry Pi OS Bookworm, which have 3.11; or `python = ...` in an inventory, if it has one"
-        )
-    else:
-        what = f"has no Python, and Python 3.11 or newer is needed ({machine})"
-        advice = "sudo apt install python3; or `python = ...` in an inventory, if it has one elsewhere"
-    return RuntimeUnavailable(what, where=where, advice=advice)

@@ -112,7 +112,9 @@ def _held(result: BoardResult, found: Measured, destination: Destination, order:
         report=found.report,
         report_file=str(file),
         comparison=judged,
-        exit_code=found.exit_code,
+        divergences=found.divergences,
+        failure=failure(found.failure) if found.failure else None,
+        exit_code=found.failure.exit_code if found.failure else found.exit_code,
     )
 
 

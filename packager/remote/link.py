@@ -172,7 +172,7 @@ def _begin(line: Line, session: str, patience: Patience, wants_end: Callable[[],
         line.send_bytes(ssh.program())
     hello = _answer(line, patience.hello_s, wants_end).message
     if hello.no_python:
-        raise failures.no_python(hello.no_python.found, hello.no_python.machine, name)
+        raise failures.NoPythonError(hello.no_python, name)
     if not hello.facts or hello.edgepack != PROTOCOL:
         raise failures.Lost("what answers there is not edgepack's agent", where=name)
     line.greeted = True

@@ -32,10 +32,18 @@ class BoardFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoPython:
-    """What the shell of a board says that has no Python that suffices."""
+    """What the shell of a board says that has no Python that suffices; what it cannot tell is empty."""
 
     found: str
+    """The version of a Python that does not."""
     machine: str
+    bits: str = ""
+    """Of the programs that the board has, by the header of its shell."""
+    system: str = ""
+    board: str = ""
+    """Its own name of itself, as in the device tree."""
+    features: str = ""
+    """Of its CPU, as /proc/cpuinfo has them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

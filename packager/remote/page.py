@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from packager.explain import Divergence, divergence_page, sentence
 from packager.remote.result import BoardResult
 from runner.compare.comparison import ArtifactComparison
 from runner.compare.names import APART
@@ -15,6 +16,8 @@ from runner.report import ArtifactReport, Report
 COLUMNS = ("board", "artifact", "latency", "x host", "top-1", "points", "flips", "logits", "status")
 FAILED = "failed"
 NOT_RUN = "not run"
+IDENTICAL = "none: every logit of every artifact that ran is the host's own"
+UNTOLD = "its report does not say for which sample the logits differ most: pack the bundle again"
 
 
 def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str) -> Page:
@@ -31,9 +34,10 @@ def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str)
         drop_empty_columns(Table(columns=COLUMNS, rows=tuple(rows), left=2), NONE),
         _listing("Failed", [line for result in results for line in _failures(result)]),
         _listing("Flips", [line for result in results for line in _flips(result)]),
-        _listing("First layer that diverges", [f"{it.name}: {it.divergence}" for it in results if it.divergence]),
+        _listing("First layer that diverges", [line for result in results for line in _diverging(result)]),
         _listing("Notes", [f"[{number}] {text}" for text, number in notes.items()]),
         _limits(results),
+        *(block for result in results for found in result.divergences or () for block in _layers(result.name, found)),
     ]
     return tuple(block for block in blocks if block)
 
@@ -53,16 +57,17 @@ def _rows(result: BoardResult, notes: dict[str, int], times: Scale) -> Iterator[
     if result.report is None:
         yield (result.name, *([NONE] * (len(COLUMNS) - 2)), FAILED)
         return
-    compared = {it.name: it for it in result.comparison.artifacts} if result.comparison else {}
+    compared = _compared(result)
     for artifact in result.report.artifacts:
-        yield _row(result.name, artifact, compared.get(artifact.name), notes, times)
+        found = compared.get(artifact.name)
+        numbers = sorted({notes[reason.line] for reason in _reasons(artifact, found)})
+        marks = f" [{', '.join(map(str, numbers))}]" if numbers else ""
+        ran = artifact.accuracy or artifact.latency
+        status = worst((*result.report.reasons, *artifact.reasons)) if ran else NOT_RUN
+        yield (result.name, f"{artifact.name}{marks}", *_figures(artifact, found, times), status)
 
 
-def _row(
-    board: str, artifact: ArtifactReport, compared: ArtifactComparison | None, notes: dict[str, int], times: Scale
-) -> tuple[str, ...]:
-    numbers = sorted({notes[reason.line] for reason in _reasons(artifact, compared)})
-    marks = f" [{', '.join(map(str, numbers))}]" if numbers else ""
+def _figures(artifact: ArtifactReport, compared: ArtifactComparison | None, times: Scale) -> tuple[str, ...]:
     latency = compared.delta("latency") if compared else None
     answers = compared.answers if compared else None
     accuracy = artifact.accuracy
@@ -71,23 +76,24 @@ def _row(
         logits = "identical" if accuracy.identical_to_host else f"{accuracy.max_abs_difference:.2g} apart"
     shown = latency.device if latency else artifact.latency.median_ns if artifact.latency else None
     return (
-        board,
-        f"{artifact.name}{marks}",
         times.show(shown),
         units.times(latency.ratio if latency else None),
         units.percent(accuracy.top1 if accuracy else None),
         units.points(-answers.accuracy_drop) if answers else NONE,
         str(len(answers.flips)) if answers else NONE,
         logits,
-        worst(artifact.reasons) if accuracy or artifact.latency else NOT_RUN,
     )
+
+
+def _compared(result: BoardResult) -> dict[str, ArtifactComparison]:
+    return {it.name: it for it in result.comparison.artifacts} if result.comparison else {}
 
 
 def _notes(results: Sequence[BoardResult]) -> dict[str, int]:
     """Return every reason once, with its number."""
     found = dict[str, int]()
     for result in results:
-        compared = {it.name: it for it in result.comparison.artifacts} if result.comparison else {}
+        compared = _compared(result)
         for artifact in result.report.artifacts if result.report else ():
             for reason in _reasons(artifact, compared.get(artifact.name)):
                 found.setdefault(reason.line, len(found) + 1)
@@ -124,6 +130,25 @@ def _limits(results: Sequence[BoardResult]) -> Table | None:
     )
     columns = ("verdict", "board", "artifact", "limit", "found")
     return Table(columns=columns, rows=rows, left=len(columns)) if rows else None
+
+
+def _diverging(result: BoardResult) -> Iterator[str]:
+    if result.divergences is None:
+        return
+    for found in result.divergences:
+        yield f"{result.name}: {sentence(found)}"
+    if not result.divergences:
+        yield f"{result.name}: {IDENTICAL if _is_identical(result) else UNTOLD}"
+
+
+def _is_identical(result: BoardResult) -> bool:
+    artifacts = result.report.artifacts if result.report else ()
+    return all(it.accuracy.identical_to_host for it in artifacts if it.accuracy)
+
+
+def _layers(board: str, found: Divergence) -> Iterator[Block]:
+    for block in divergence_page(found):
+        yield Title(text=f"{board}: {block.text}") if isinstance(block, Title) else block
 
 
 def _listing(head: str, lines: Sequence[str]) -> Listing | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from packager.explain import Divergence
 from runner.compare.comparison import Comparison
 from runner.errors import LIMIT_MISSED, EdgepackError, MeasurementError
 from runner.report import Report
@@ -30,8 +31,8 @@ class BoardResult:
     report_file: str = ""
     comparison: Comparison | None = None
     """With the host report of the bundle; None also where it has none."""
-    divergence: str = ""
-    """The first layer that answers otherwise than on the host, where that was asked for."""
+    divergences: tuple[Divergence, ...] | None = None
+    """Of each artifact that answers otherwise than on the host; None where that was not asked for."""
     failure: Failure | None = None
     """Of the last attempt; a report may be there all the same, of a run that did not come to its end."""
     exit_code: int = 0

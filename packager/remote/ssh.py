@@ -32,8 +32,14 @@ python3.14 python3.13 python3.12 python3.11; do
   fi
   if [ -n "$p" ] && [ "$p" = "$1" ]; then break; fi
 done
-printf '{"edgepack": 1, "no_python": {"found": "%s", "machine": "%s"}}\\n' \
-"$(${1:-python3} -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)" "$(uname -m)"
+bits() { case "$(od -An -tu1 -j4 -N1 /bin/sh 2>/dev/null)" in *1*) echo 32;; *2*) echo 64;; esac; }
+plain() { tr -d '"\\\\[:cntrl:]'; }
+printf '{"edgepack": 1, "no_python": {"found": "%s", "machine": "%s", "bits": "%s", "system": "%s", "board": "%s", \
+"features": "%s"}}\\n' \
+"$("${1:-python3}" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)" "$(uname -m)" \
+"$(bits)" "$(sed -n 's/^PRETTY_NAME=//p' /etc/os-release 2>/dev/null | plain)" \
+"$(cat /proc/device-tree/model 2>/dev/null | plain)" \
+"$(grep -m 1 -E '^(Features|flags)' /proc/cpuinfo 2>/dev/null | cut -d : -f 2 | plain)"
 """
 OPTIONS = {
     "BatchMode": "yes",  # no password is asked for, and none is read

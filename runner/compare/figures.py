@@ -28,6 +28,7 @@ METRICS = (
     Metric(name="top5", unit="fraction", kind="answers", read=lambda it: it.accuracy.top5 if it.accuracy else None),
     Metric(name="loss", unit="nats", kind="answers", read=lambda it: it.accuracy.loss if it.accuracy else None),
     Metric(name="latency", unit="ns", kind="time", read=lambda it: it.latency.median_ns if it.latency else None),
+    Metric(name="accelerator", unit="ns", kind="time", read=lambda it: it.latency.device_ns if it.latency else None),
     Metric(name="load", unit="ns", kind="time", read=lambda it: it.latency.load_ns if it.latency else None),
     Metric(name="first", unit="ns", kind="time", read=lambda it: it.latency.first_ns if it.latency else None),
     Metric(name="peak", unit="bytes", kind="time", read=lambda it: it.peak_bytes),

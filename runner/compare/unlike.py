@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from runner.compare import gate
 from runner.compare.comparison import ArtifactComparison
 from runner.compare.names import Names
-from runner.facts import DeviceFacts
+from runner.facts import DeviceFacts, Gpu
 from runner.reason import Reason
 from runner.report import ArtifactReport, Report
 
@@ -60,7 +60,20 @@ def _settings(facts: DeviceFacts) -> dict[str, str]:
         "virtual": facts.virtual or "no",
         "system": facts.system,
         "Python": facts.python,
+        **_gpu_settings(facts.gpu),
         **facts.environment,
+    }
+
+
+def _gpu_settings(gpu: Gpu | None) -> dict[str, str]:
+    if gpu is None:
+        return {}
+    limit = "unknown" if gpu.power_limit_w is None else f"{gpu.power_limit_w:g} W"
+    switches = {"ECC": gpu.ecc, "MIG": gpu.mig, "persistence mode": gpu.persistence}
+    return {
+        "NVIDIA driver": gpu.driver or "unknown",
+        "power limit of the GPU": limit,
+        **{name: "unknown" if on is None else "on" if on else "off" for name, on in switches.items()},
     }
 
 

@@ -1,15 +1,17 @@
 """What this machine is, and what state it is in. Reads, never writes; what cannot be read is None."""
 
-import ctypes
 import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.device import cgroup
-from runner.device.counters import counters
+from runner.device import cgroup, portable
+from runner.device.counters import sensors
 from runner.device.cpu import cpu_name, features, kernel
+from runner.device.cuda import cuda_devices
 from runner.device.files import count, read_pairs, read_text
+from runner.device.gpu import GpuSensor, find_gpu
+from runner.device.nvml import Closed
 from runner.device.surroundings import affinity, emulated, usable_cpus, virtual
 from runner.facts import DeviceFacts, DeviceState, Runtime
 from runner.runtimes import KNOWN, installed_version
@@ -17,7 +19,12 @@ from runner.runtimes import KNOWN, installed_version
 ROOT = Path("/")
 SPEED_VARIABLES = (
     "ATEN_",
+    "CUBLAS_",
+    "CUDA_DEVICE_",
+    "CUDA_LAUNCH_",
+    "CUDA_MODULE_",
     "CUDA_VISIBLE_DEVICES",
+    "CUDNN_",
     "DNNL_",
     "GLIBC_TUNABLES",
     "GOMP_",
@@ -25,6 +32,7 @@ SPEED_VARIABLES = (
     "LD_PRELOAD",
     "MALLOC_",
     "MKL_",
+    "NVIDIA_TF32_OVERRIDE",
     "OMP_",
     "ONEDNN_",
     "OPENBLAS_",
@@ -35,13 +43,14 @@ SPEED_VARIABLES = (
     "XNNPACK_",
 )
 """How the environment variables begin that change a runtime's speed."""
-CUDA_NODES = ("dev/nvidiactl", "dev/nvhost-gpu", "dev/nvhost-ctrl-gpu", "dev/dxg")
 
 
 def facts(root: Path = ROOT, machine: str = "", environment: Mapping[str, str] = os.environ) -> DeviceFacts:
     """Return what the machine is; `machine` is by default what uname says."""
     machine = machine or platform.machine()
     has = features(root, machine)
+    devices = cuda_devices(root)
+    gpu = find_gpu(root, devices) if devices else None
     runtimes = tuple(
         Runtime(format=name, package=known.package, version=installed_version(name), kernel=kernel(name, machine, has))
         for name, known in KNOWN.items()
@@ -55,7 +64,7 @@ def facts(root: Path = ROOT, machine: str = "", environment: Mapping[str, str] =
         affinity=affinity(root),
         cpu_quota=cgroup.quota(root),
         memory_bytes=_memory_bytes(root),
-        cuda=cuda_devices(root),
+        cuda=tuple(device.name for device in devices),
         emulated=emulated(root, machine),
         virtual=virtual(root),
         governor=_governor(root),
@@ -63,40 +72,23 @@ def facts(root: Path = ROOT, machine: str = "", environment: Mapping[str, str] =
         board=read_text(root / "proc/device-tree/model") or read_text(root / "sys/class/dmi/id/product_name"),
         runtimes=runtimes,
         environment={name: environment[name] for name in sorted(environment) if name.startswith(SPEED_VARIABLES)},
+        gpu=gpu.facts() if isinstance(gpu, GpuSensor) else None,
+        gpu_unknown=gpu.reason if isinstance(gpu, Closed) else "",
     )
 
 
 def state(root: Path = ROOT) -> DeviceState:
     """Return what the machine is doing now."""
-    now = counters(root)
+    gpu = find_gpu(root)
+    now = sensors(root, gpu=gpu if isinstance(gpu, GpuSensor) else None).read()
     return DeviceState(
         load_average=now.load_average,
         temperature_c=now.temperature_c,
         frequency_mhz=now.frequency_mhz,
         throttled=None if now.throttled_now is None else bool(now.throttled_now),
         steal_fraction=now.steal_fraction,
+        gpu=now.gpu,
     )
-
-
-def cuda_devices(root: Path = ROOT) -> tuple[str, ...]:
-    """Return the names of the CUDA devices, as the driver gives them."""
-    # No driver, no device node; and loading libcuda for nothing takes time.
-    if not any((root / node).exists() for node in CUDA_NODES):
-        return ()
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return ()
-    count = ctypes.c_int()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return ()
-    return tuple(_cuda_name(driver, index) for index in range(count.value))
-
-
-def _cuda_name(driver: ctypes.CDLL, index: int) -> str:
-    handle, name = ctypes.c_int(), ctypes.create_string_buffer(256)
-    failed = driver.cuDeviceGet(ctypes.byref(handle), index) or driver.cuDeviceGetName(name, len(name), handle)
-    return "unknown CUDA device" if failed else name.value.decode(errors="replace")
 
 
 def _system(root: Path) -> str:
@@ -108,7 +100,7 @@ def _system(root: Path) -> str:
 
 def _memory_bytes(root: Path) -> int | None:
     total_kib = count(read_pairs(root / "proc/meminfo").get("MemTotal"))
-    return None if total_kib is None else total_kib * 1024
+    return portable.memory_bytes() if total_kib is None else total_kib * 1024
 
 
 def _governor(root: Path) -> str | None:

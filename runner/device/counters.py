@@ -8,6 +8,7 @@ from pathlib import Path
 from runner.device import cgroup
 from runner.device.files import count, number, read_count, read_number, read_text
 from runner.device.firmware import Firmware, find_firmware
+from runner.device.gpu import GpuSensor
 from runner.process import Counters
 
 ROOT = Path("/")
@@ -31,6 +32,8 @@ class Sensors:
     heat_throttles: tuple[Path, ...]
     firmware: Firmware
     cgroups: tuple[Path, ...]
+    gpu: GpuSensor | None = None
+    """Asked where something runs on it."""
 
     def read(self) -> Counters:
         """Take a snapshot."""
@@ -47,6 +50,7 @@ class Sensors:
             nr_throttled=cgroup.throttled_periods(self.cgroups),
             steal_ticks=steal,
             total_ticks=total,
+            gpu=self.gpu.read() if self.gpu else None,
         )
 
     def _frequency_mhz(self) -> float | None:
@@ -55,8 +59,8 @@ class Sensors:
         return sum(found) / len(found) if found else None
 
 
-def sensors(root: Path = ROOT, cpus: Sequence[int] = ()) -> Sensors:
-    """Look for everything that can be read here, of `cpus` or of all."""
+def sensors(root: Path = ROOT, cpus: Sequence[int] = (), gpu: GpuSensor | None = None) -> Sensors:
+    """Look for everything that can be read here, of `cpus` or of all, and of a GPU where one is given."""
     numbers = cpus or ("[0-9]*",)
     of_cpus = [path for number in numbers for path in sorted(root.glob(f"sys/devices/system/cpu/cpu{number}"))]
     return Sensors(
@@ -67,6 +71,7 @@ def sensors(root: Path = ROOT, cpus: Sequence[int] = ()) -> Sensors:
         heat_throttles=_existing(of_cpus, "thermal_throttle/core_throttle_count"),
         firmware=find_firmware(root),
         cgroups=cgroup.folders(root),
+        gpu=gpu,
     )
 
 

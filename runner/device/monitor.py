@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from runner.device.counters import ROOT, Sensors, sensors
+from runner.device.gpu import GpuSensor, find_gpu
 from runner.device.ticker import Ticker
 from runner.process import Counters
 
@@ -15,19 +16,24 @@ PERIOD_S = 1.0
 class Monitor:
     """Takes samples from entering to leaving: one at once, one a period, one at last.
 
-    A sample took 0.2 to 0.8 ms of CPU time on a 2-core x86 virtual machine, a call of vcgencmd left out.
+    A sample took 0.2 to 0.8 ms of CPU time on a 2-core x86 virtual machine, a call of vcgencmd left out; what NVML
+    takes for its part is not in that.
     """
 
     def __init__(self, *, period_s: float = PERIOD_S, root: Path = ROOT) -> None:
         self._root = root
         self._cpus: Sequence[int] = ()
+        self._on_gpu = False
         self._sensors: Sensors | None = None
         self._samples: list[Counters] = []
         self._ticker = Ticker(self._take, period_s)
 
-    def on(self, cpus: Sequence[int]) -> Self:
-        """Of what each CPU tells, watch that of these alone: those that a worker is pinned to; none are all."""
-        self._cpus = cpus
+    def on(self, cpus: Sequence[int], *, gpu: bool = False) -> Self:
+        """Of what each CPU tells, watch that of these alone: those that a worker is pinned to; none are all.
+
+        With `gpu` the GPU is watched too, where it can be.
+        """
+        self._cpus, self._on_gpu = cpus, gpu
         return self
 
     def __enter__(self) -> Self:
@@ -55,5 +61,9 @@ class Monitor:
         return samples[first : last + 1]
 
     def _take(self) -> None:
-        self._sensors = self._sensors or sensors(self._root, self._cpus)
+        self._sensors = self._sensors or sensors(self._root, self._cpus, self._gpu())
         self._samples.append(self._sensors.read())
+
+    def _gpu(self) -> GpuSensor | None:
+        found = find_gpu(self._root) if self._on_gpu else None
+        return found if isinstance(found, GpuSensor) else None

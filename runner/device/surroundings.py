@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.device import cgroup
+from runner.device import cgroup, portable
 from runner.device.cpu import cpuinfo
 from runner.device.files import cpu_list, read_text
 from runner.facts import CONTAINER, WITHIN
@@ -49,7 +49,7 @@ def affinity(root: Path) -> tuple[int, ...]:
 
 def usable_cpus(root: Path = Path("/")) -> int:
     """Return how many CPUs this process can keep busy: its affinity mask, and the whole part of its cgroup's quota."""
-    allowed = len(affinity(root)) or 1
+    allowed = len(affinity(root)) or portable.cpus() or 1
     quota = cgroup.quota(root)
     return allowed if quota is None else max(1, min(allowed, int(quota)))
 

@@ -28,6 +28,7 @@ def accuracy(
     predictions = answers(logits)
     ranks = _by_rows(label_ranks, logits, labels)
     losses = _by_rows(cross_entropies, logits, labels)
+    distances = _by_rows(_distances, logits, host_logits)
     return Accuracy(
         samples=len(labels),
         top1=float(np.mean(predictions == labels)),
@@ -36,7 +37,8 @@ def accuracy(
         agreement=float(np.mean(predictions == answers(reference_logits))),
         snr_db=snr_db(logits, reference_logits),
         identical_to_host=_identical(logits, host_logits),
-        max_abs_difference=float(_by_rows(_distances, logits, host_logits).max()),
+        max_abs_difference=float(distances.max()),
+        furthest_sample=int(distances.argmax()),
         least_cosine=least_cosine(logits, host_logits),
         kl_nats=kl_nats(logits, host_logits),
         flips=flips(logits, host_logits, labels),

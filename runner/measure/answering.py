@@ -7,6 +7,7 @@ from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.measure import conditions
 from runner.measure.accuracy import accuracy, logits_problem
 from runner.measure.answers import Answers, Evaluation, Subject, answers, make_job
+from runner.measure.gpu import gpu_reasons
 from runner.measure.rounds import Course
 from runner.measure.session import Session
 from runner.measure.trial import Trial
@@ -50,20 +51,23 @@ def answer(session: Session, trial: Trial) -> None:
     trial.expected = forecast(artifact, session.facts, session.source.manifest.target)
     for each in trial.expected.reasons:
         session.progress.say(f"{artifact.name}: {each.line}")
+    known = _known_answers(session, artifact.name)
+    answered_by_cpu = known is not None and known.runtime.device == "cpu"
     trial.subject = Subject(
         artifact=artifact,
         file=session.source.extract(artifact.path, session.folder),
         target=session.source.manifest.target,
-        stand_in=artifact.device == "cuda" and not session.facts.cuda,
+        stand_in=artifact.device == "cuda" and (answered_by_cpu or not session.facts.cuda),
     )
     try:
-        trial.answers = _known_answers(session, artifact.name) or _take_answers(session, trial.subject)
+        trial.answers = known or _take_answers(session, trial.subject)
     except RuntimeUnavailable as error:
         trial.unavailable = True
         trial.reasons.append(Reason(code="cannot-load", level="note", detail=error.what, advice=error.advice))
     except MeasurementError as error:
         trial.reasons.append(Reason(code="worker-failed", level="invalid", detail=error.what, advice=error.advice))
     else:
+        trial.reasons += gpu_reasons(trial.answers.runtime, session.facts, session.before)
         _judge(evaluation, trial, trial.answers)
         _decide_timing(session, trial, trial.subject)
 
@@ -90,7 +94,7 @@ def _judge(evaluation: Evaluation, trial: Trial, given: Answers) -> None:
 def _decide_timing(session: Session, trial: Trial, subject: Subject) -> None:
     """Time nothing whose answers are void, that runs in another's place, or that cannot take the batch asked for."""
     if subject.stand_in:
-        trial.reasons.append(conditions.no_device(subject.target))
+        trial.reasons.append(conditions.no_device(subject.target, session.facts))
         return
     if trial.accuracy is None or trial.answers is None:
         return

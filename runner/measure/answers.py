@@ -69,6 +69,7 @@ def answers(
     """Run an artifact on every sample, in a fresh process. Raises RuntimeUnavailable and MeasurementError."""
     job = make_job(subject, inputs, preprocess, scenario)
     answered = workers.answer(job, advance)
+    placement = answered.placement
     runtime = RuntimeFacts(
         name=subject.artifact.format,
         version=answered.version,
@@ -76,6 +77,8 @@ def answers(
         device=job.options.device,
         engine=job.options.engine,
         threads=job.options.threads,
+        nodes=placement.nodes if placement else None,
+        cpu_nodes=placement.elsewhere if placement else (),
     )
     return Answers(logits=answered.logits, runtime=runtime)
 

@@ -61,6 +61,8 @@ def obstacle(artifact: Artifact, facts: DeviceFacts, python: Interpreter, *, sta
     runtime = next((runtime for runtime in facts.runtimes if runtime.format == artifact.format), None)
     if runtime is None or runtime.version is None:
         package = KNOWN[artifact.format].package
+        if artifact.device == "cuda" and artifact.format == "onnx":
+            package = "onnxruntime-gpu"
         remedy = install.remedy((package,), python)
         missing = f"{package} is not installed here"
         detail = f"{missing}, and cannot be: {remedy.problem}" if remedy.problem else missing
@@ -70,10 +72,11 @@ def obstacle(artifact: Artifact, facts: DeviceFacts, python: Interpreter, *, sta
     return None
 
 
-def no_device(target: Target) -> Reason:
+def no_device(target: Target, facts: DeviceFacts) -> Reason:
     """Return what is said of an artifact for CUDA that a CPU stood in for."""
+    why = "the runtime here cannot use" if facts.cuda else "this machine does not have"
     detail = (
-        f"latency and answers could not be taken on this target's device ({target.device}), which this machine "
-        "does not have: the answers shown are those of this machine's CPU"
+        f"latency and answers could not be taken on this target's device ({target.device}), which {why}: "
+        "the answers shown are those of this machine's CPU"
     )
     return Reason(code="no-device", level="caveat", detail=detail, advice="run bench-runner on the target")

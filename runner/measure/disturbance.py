@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
+from runner.device.others import MOST_NAMED
 from runner.device.window import Window, delta
 from runner.measure.cooling import MOST_S
-from runner.process import Process
+from runner.process import Other, Process
 from runner.reason import Level, Reason
 
 MOST_STEAL = 0.01
@@ -40,6 +41,8 @@ class Kind:
     advice: str
     worst: Callable[[Sequence[float]], float] = max
     """Of several processes' figures."""
+    by_others: bool = False
+    """Whether it was other programs' doing, which are named where they are known."""
 
 
 def _of_machine(read: Callable[[Window], float | None]) -> Callable[[Process], float | None]:
@@ -61,7 +64,8 @@ def _switches_per_cpu_s(process: Process) -> float | None:
     return rate if rate > (FEW_SWITCHES if starved else MOST_SWITCHES) else None
 
 
-def _all_bits(figures: Sequence[float]) -> float:
+def all_bits(figures: Sequence[float]) -> float:
+    """Return every bit that is set in any of them."""
     return reduce(or_, map(int, figures))
 
 
@@ -76,7 +80,7 @@ KINDS = (
         figure=_of_machine(lambda window: window.throttled),
         told=lambda bits: f"the board slowed itself down while it was timed ({_bits(bits)})",
         advice="a better cooler or power supply",
-        worst=_all_bits,
+        worst=all_bits,
     ),
     Kind(
         code="heat",
@@ -126,20 +130,40 @@ KINDS = (
         figure=_switches_per_cpu_s,
         told=lambda times: f"the worker lost its CPU {times:.0f} times in each second that it had one",
         advice="end what else runs on this machine, or fewer --threads or --streams",
+        by_others=True,
     ),
 )
 
 
-def disturbances(processes: Sequence[Process]) -> Iterator[Reason]:
+def disturbances(processes: Sequence[Process], kinds: Sequence[Kind] = KINDS) -> Iterator[Reason]:
     """Yield each kind of disturbance that there was, with how many of the processes it met, and at its worst."""
-    for kind in KINDS:
-        found = [figure for process in processes if (figure := kind.figure(process))]
-        if found:
-            worst = kind.worst(found)
+    for kind in kinds:
+        met = [(process, figure) for process in processes if (figure := kind.figure(process))]
+        if met:
+            worst = kind.worst([figure for _, figure in met])
+            others = _most_busy([process for process, _ in met]) if kind.by_others else ()
+            named = "; beside it ran " + ", ".join(map(_busy, others)) if others else ""
             yield Reason(
                 code=kind.code,
                 level=kind.level,
-                detail=f"{kind.told(worst)}, in {len(found)} of {len(processes)} processes",
-                evidence={"processes": float(len(found)), "most": float(worst)},
+                detail=f"{kind.told(worst)}, in {len(met)} of {len(processes)} processes{named}",
+                evidence={
+                    "processes": float(len(met)),
+                    "most": float(worst),
+                    **{f"CPUs of {each.name}": each.cpus for each in others},
+                },
                 advice=kind.advice,
             )
+
+
+def _most_busy(processes: Sequence[Process]) -> tuple[Other, ...]:
+    """Return the programs that were busy beside some processes, each as busy as it was at most."""
+    most = dict[str, float]()
+    for each in (other for process in processes for other in process.others):
+        most[each.name] = max(each.cpus, most.get(each.name, 0.0))
+    ordered = sorted(most.items(), key=lambda item: -item[1])
+    return tuple(Other(name=name, cpus=cpus) for name, cpus in ordered[:MOST_NAMED])
+
+
+def _busy(other: Other) -> str:
+    return f"{other.name} (up to {other.cpus:.0%} of a CPU)"

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.device import others
 from runner.device.counters import sensors
 from runner.device.monitor import Monitor
+from runner.device.others import Snapshot
 from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable
 from runner.manifest import Precision
 from runner.measure.cooling import Gate
@@ -30,6 +32,8 @@ class Instruments:
 
     workers: Workers
     watch: Callable[[], Monitor] = Monitor
+    others: Callable[[], Snapshot | None] = others.snapshot
+    """Looks at the machine's other processes."""
     gate: Gate
 
 
@@ -118,13 +122,23 @@ def time_once(course: Course, turn: int, timing: Timing, instruments: Instrument
     """Start one worker process, and note what it measured, or what became of it."""
     job, waited_s = course.job, instruments.gate.wait(lambda what: advance(0, what))
     try:
-        with instruments.watch().on(job.cpus) as monitor:
-            timed = instruments.workers.time(job, timing)
+        # Not at the beginning of the timed window: to look at all processes takes milliseconds of a CPU.
+        seen = [instruments.others()]
+        with instruments.watch().on(job.cpus, gpu=job.options.device == "cuda") as monitor:
+            timed = instruments.workers.time(
+                job, timing, lambda begins: None if begins else seen.append(instruments.others())
+            )
     except (MeasurementError, RuntimeUnavailable) as error:
         course.failures.append(error)
         return
     course.processes.append(
-        replace(timed.process, turn=turn, machine=_seen(monitor, timed.process.usage), waited_s=waited_s)
+        replace(
+            timed.process,
+            turn=turn,
+            machine=_seen(monitor, timed.process.usage),
+            others=others.between(seen[0], seen[-1]),
+            waited_s=waited_s,
+        )
     )
     reached = [range(index * job.batch, (index + 1) * job.batch) for index in timed.batches]
     changed = changed_answers(timed.logits, course.answers[np.asarray(reached, np.int64)], course.precision)

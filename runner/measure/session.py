@@ -97,7 +97,7 @@ def begin(  # noqa: PLR0913 - what a run is given, and where
     interleaved: str | None = None,
 ) -> Session:
     """Return a session in which nothing is measured yet. Raises UsageError and BundleError."""
-    trials = tuple(Trial(artifact=artifact) for artifact in _chosen(source.manifest, only))
+    trials = tuple(Trial(artifact=artifact) for artifact in chosen(source.manifest, only))
     evaluation = load_evaluation(source, [trial.artifact.name for trial in trials])
     for scenario in (settings.scenario, *settings.more):
         if not 0 < scenario.batch <= evaluation.samples:
@@ -195,7 +195,8 @@ def report(session: Session, *, complete: bool) -> Report:
     )
 
 
-def _chosen(manifest: Manifest, only: Sequence[str]) -> list[Artifact]:
+def chosen(manifest: Manifest, only: Sequence[str]) -> list[Artifact]:
+    """Return the artifacts of these names, or all where there are none. Raises UsageError for one that is not there."""
     known = [artifact.name for artifact in manifest.artifacts]
     for name in only:
         if name not in known:

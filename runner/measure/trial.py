@@ -8,6 +8,7 @@ from runner.manifest import Artifact, Entry
 from runner.measure import latency
 from runner.measure.answers import Answers, Subject
 from runner.measure.disturbance import disturbances
+from runner.measure.gpu import gpu_disturbances
 from runner.measure.latency import Timings
 from runner.measure.rounds import Course
 from runner.operators import OperatorTime
@@ -78,6 +79,7 @@ class Trial:
 def _reasons(course: Course) -> Iterator[Reason]:
     yield from latency.reasons(course.timings())
     yield from disturbances(course.processes)
+    yield from gpu_disturbances(course.processes)
     if course.changed:
         yield course.changed
 

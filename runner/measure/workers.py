@@ -22,7 +22,8 @@ from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.operators import OperatorTime
 from runner.process import Process
 from runner.progress import Advance
-from runner.worker.order import Job, Order, Timing, encode
+from runner.runtimes import Placement
+from runner.worker.order import Job, Order, Probing, Timing, encode
 
 ROOT = Path(__file__).absolute().parent.parent.parent
 """The folder, or the bundle, that holds the package `runner`."""
@@ -50,6 +51,7 @@ class Answered:
     provider: str
     version: str
     logits: NDArray[np.float32]
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +96,7 @@ class Result:
     batches: tuple[int, ...] = ()
     process: Process | None = None
     operators: tuple[OperatorTime, ...] = ()
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +130,12 @@ class Subprocesses:
         with _output() as path:
             order = Order(job=job, timing=None, output=path, parent=os.getpid())
             result = self._converse(order, advance, ignore_window)
-            return Answered(provider=result.provider, version=result.version, logits=_load_logits(path))
+            return Answered(
+                provider=result.provider,
+                version=result.version,
+                logits=_load_logits(path),
+                placement=result.placement,
+            )
 
     def time(self, job: Job, timing: Timing, window: Callable[[bool], None] = ignore_window) -> Timed:
         """Return the latency of many calls. Raises MeasurementError and RuntimeUnavailable."""
@@ -149,6 +157,13 @@ class Subprocesses:
         with _output() as path:
             order = Order(job=job, timing=None, profiling_seed=seed, output=path, parent=os.getpid())
             return self._converse(order, lambda *_, **__: None, ignore_window).operators
+
+    def probe(self, job: Job, probing: Probing) -> bytes:
+        """Return an .npz of what the artifact and its probe return. Raises MeasurementError and RuntimeUnavailable."""
+        with _output() as path:
+            order = Order(job=job, timing=None, probing=probing, output=path, parent=os.getpid())
+            self._converse(order, lambda *_, **__: None, ignore_window)
+            return path.read_bytes()
 
     def _converse(self, order: Order, advance: Advance, window: Callable[[bool], None]) -> Result:
         """Give a fresh worker its order, and return what it says last."""

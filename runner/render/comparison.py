@@ -144,13 +144,16 @@ def _more(artifact: ArtifactComparison) -> str:
 
 
 def _costs(artifacts: Sequence[ArtifactComparison], names: Sequence[str]) -> Table | None:
-    loads, firsts, peaks = (_deltas(artifacts, metric) for metric in ("load", "first", "peak"))
-    scales = units.time_scale(_both(loads)), units.time_scale(_both(firsts)), units.size_scale(_both(peaks))
+    found = {metric: _deltas(artifacts, metric) for metric in ("accelerator", "load", "first", "peak")}
+    scales = [
+        (units.size_scale if metric == "peak" else units.time_scale)(_both(deltas)) for metric, deltas in found.items()
+    ]
     rows = tuple(
         (name, *(_scaled(delta, scale) for delta, scale in zip(deltas, scales, strict=True)))
-        for name, *deltas in zip(names, loads, firsts, peaks, strict=True)
+        for name, *deltas in zip(names, *found.values(), strict=True)
     )
-    table = drop_empty_columns(Table(columns=("artifact", "load", "first", "peak memory"), rows=rows), NONE)
+    columns = ("artifact", "accelerator", "load", "first", "peak memory")
+    table = drop_empty_columns(Table(columns=columns, rows=rows), NONE)
     return table if len(table.columns) > 1 else None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from runner import stats
 from runner.process import Process
 from runner.render import units
+from runner.render.gpu import gpu_blocks
 from runner.render.page import Block, Listing, Table, drop_empty_columns
 from runner.render.units import NONE
 from runner.report import Accuracy, ArtifactReport, Latency, Report
@@ -22,6 +23,7 @@ def detail_blocks(report: Report) -> Iterator[Block]:
         if table.rows and len(table.columns) > 1:
             yield table
     yield from _words(ran)
+    yield from gpu_blocks(report)
     yield from _energy(ran)
     yield from _expectations(ran)
 

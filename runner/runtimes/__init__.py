@@ -40,6 +40,25 @@ class Profiling:
     """For files that the caller removes."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Where the nodes of an artifact run, as a runtime has placed them."""
+
+    nodes: int
+    elsewhere: tuple[str, ...]
+    """The operators of those that do not run on the device that was asked for, one for each node."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceMemory:
+    """The most that a runtime has taken of an accelerator's memory so far, by its own count."""
+
+    allocated_bytes: int
+    """By tensors."""
+    reserved_bytes: int
+    """What it holds, for them or for later."""
+
+
 class Session(Protocol):
     """An artifact, loaded and ready."""
 
@@ -54,8 +73,17 @@ class Session(Protocol):
     def run(self, inputs: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return the logits, N x classes, of prepared samples, N x C x H x W."""
 
+    def tensors(self, inputs: "NDArray[np.float32]") -> "tuple[NDArray[np.generic], ...]":
+        """Return all that a file with further outputs makes of prepared samples, in its order: the logits first."""
+
     def device_ns(self, inputs: "NDArray[np.float32]") -> int | None:
         """Run once more, and return the time by the accelerator's own events; None where there are none."""
+
+    def placement(self) -> Placement | None:
+        """Return where the nodes run; None on a CPU, and where the runtime does not tell."""
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return what was taken of the accelerator's memory; None on a CPU, and where the runtime does not tell."""
 
 
 class Runtime(Protocol):

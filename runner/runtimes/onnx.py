@@ -13,12 +13,19 @@ from onnxruntime.capi import onnxruntime_pybind11_state as failures
 from runner.errors import RuntimeUnavailable
 from runner.manifest import Device
 from runner.operators import OperatorTime, Span, operator_times
-from runner.runtimes import Options, Profiling
+from runner.runtimes import DeviceMemory, Options, Placement, Profiling
 
 # Otherwise it talks to its maker while it is measured, from boards too (since 1.31 on Linux).
 onnxruntime.disable_telemetry_events()
 
 PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDER_OPTIONS: dict[Device, dict[str, str]] = {
+    "cpu": {},
+    # The first of those that CUDA shows. fp32 is fp32: by default it is rounded to the 10 bits of TF32 before products.
+    "cuda": {"device_id": "0", "use_tf32": "0"},
+}
+RECORD_PLACEMENT = "session.record_ep_graph_assignment_info"
+"""Since ONNX Runtime 1.24; older ones pass it over."""
 UNREADABLE = (
     failures.Fail,
     failures.InvalidArgument,
@@ -56,12 +63,33 @@ class OnnxSession:
     version: str
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits of prepared samples."""
+        """Return the logits of prepared samples; on CUDA the copies there and back are part of it.
+
+        The answers come back in the CPU's memory, which waits for the GPU: what is timed from outside is all of it.
+        """
         logits: NDArray[np.float32] = self.session.run(self.output_names, {self.input_name: inputs})[0]
         return logits
 
+    def tensors(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.generic], ...]:
+        """Return every output for prepared samples."""
+        return tuple(np.asarray(value) for value in self.session.run(None, {self.input_name: inputs}))
+
     def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
         """Return None: ONNX Runtime shows no events."""
+        return None
+
+    def placement(self) -> Placement | None:
+        """Return which nodes the provider has left to the CPU, where another device was asked for."""
+        if self.provider == PROVIDERS["cpu"] or not hasattr(self.session, "get_provider_graph_assignment_info"):
+            return None
+        parts = self.session.get_provider_graph_assignment_info()
+        placed = [(part.ep_name, node.op_type) for part in parts for node in part.get_nodes()]
+        return Placement(
+            nodes=len(placed), elsewhere=tuple(operator for where, operator in placed if where != self.provider)
+        )
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return None: ONNX Runtime does not tell what its arena holds."""
         return None
 
 
@@ -124,8 +152,11 @@ def _load(path: Path, options: Options, settings: onnxruntime.SessionOptions) ->
     provider = PROVIDERS[options.device]
     if provider not in onnxruntime.get_available_providers():
         raise _no_provider(provider)
+    if options.device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        # CUDA and cuDNN may come from wheels of their own, where no loader looks by itself.
+        onnxruntime.preload_dlls()
     try:
-        session = onnxruntime.InferenceSession(path, settings, providers=[provider])
+        session = onnxruntime.InferenceSession(path, settings, providers=[(provider, PROVIDER_OPTIONS[options.device])])
     except UNREADABLE as error:
         if NO_MEMORY in str(error):
             raise MemoryError(_first_line(error)) from None
@@ -158,6 +189,8 @@ def _session_options(options: Options) -> onnxruntime.SessionOptions:
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = ONLY_ERRORS
+    if options.device != "cpu":
+        settings.add_session_config_entry(RECORD_PLACEMENT, "1")
     if options.exact_int8:
         settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings

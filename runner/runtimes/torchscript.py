@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, record_function
 
 from runner.errors import RuntimeUnavailable
 from runner.operators import OperatorTime, Span, operator_times
-from runner.runtimes import Options, Profiling
+from runner.runtimes import DeviceMemory, Options, Placement, Profiling
 
 INFERENCE = "edgepack inference"
 """How each call of the network is marked in a profile."""
@@ -24,16 +24,25 @@ INFERENCE = "edgepack inference"
 class TorchScriptSession:
     """A TorchScript artifact, loaded on its device."""
 
-    module: Callable[[torch.Tensor], torch.Tensor]
+    module: torch.jit.ScriptModule
     device: torch.device
     provider: str
     version: str
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits of prepared samples; on CUDA the copies there and back are part of it."""
+        """Return the logits of prepared samples; on CUDA the copies there and back are part of it.
+
+        The copy back waits until the GPU has done its work: what is timed from outside is all of it.
+        """
         with torch.inference_mode():
             logits: NDArray[np.float32] = self.module(torch.from_numpy(inputs).to(self.device)).cpu().numpy()
         return logits
+
+    def tensors(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.generic], ...]:
+        """Return every output for prepared samples: of what is quantized the integers, of bfloat16 its float32."""
+        with torch.inference_mode():
+            found = self.module(torch.from_numpy(inputs).to(self.device))
+        return tuple(_array(value) for value in ([found] if isinstance(found, torch.Tensor) else found))
 
     def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
         """Run once more, and return the GPU's time between two events around the network; None on a CPU."""
@@ -48,6 +57,19 @@ class TorchScriptSession:
         ended.synchronize()
         return round(float(began.elapsed_time(ended)) * 1e6)
 
+    def placement(self) -> Placement | None:
+        """Return None: all of a TorchScript file is on its one device."""
+        return None
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return what PyTorch's allocator has given out at most, and held; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        return DeviceMemory(
+            allocated_bytes=torch.cuda.max_memory_allocated(self.device),
+            reserved_bytes=torch.cuda.max_memory_reserved(self.device),
+        )
+
 
 def load(path: Path, options: Options) -> TorchScriptSession:
     """Load a TorchScript file. Raises RuntimeUnavailable where it, its engine or its device is not to be had."""
@@ -59,6 +81,9 @@ def load(path: Path, options: Options) -> TorchScriptSession:
             advice="a CUDA build of torch, and a driver that is new enough for it",
         )
     torch.set_num_threads(options.threads)
+    # fp32 is fp32: by default convolutions on Ampere and later round their inputs to the 10 bits of TF32.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     device = torch.device(options.device)
     try:
         # TorchScript is deprecated, and every call says so: not a thing that the user of an artifact can change.
@@ -114,6 +139,14 @@ def _operators(events: Iterable[FunctionEvent]) -> Iterator[FunctionEvent]:
             yield event
         else:
             yield from _operators(event.cpu_children)
+
+
+def _array(value: torch.Tensor) -> NDArray[np.generic]:
+    if value.is_quantized:
+        value = value.int_repr()
+    # numpy has no bfloat16; each of them is a float32.
+    plain: NDArray[np.generic] = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+    return plain
 
 
 def _set_engine(path: Path, options: Options) -> None:

@@ -88,7 +88,7 @@ def _artifact_contradictions(report: Report, artifact: ArtifactReport) -> Iterat
     for path, each in _latencies(artifact):
         yield from latency_contradictions(path, each, knows_all=gives_reasons(report))
     if gives_reasons(report):
-        yield from unsaid_of_artifact(artifact)
+        yield from unsaid_of_artifact(artifact, report)
         yield from _scenario_contradictions(report, artifact)
     total = sum(operator.mean_ns for operator in artifact.operators)
     for index, operator in enumerate(artifact.operators):

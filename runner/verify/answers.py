@@ -38,6 +38,8 @@ def share_equal(left: Sequence[int], right: Sequence[int]) -> float:
 def _distances(path: str, accuracy: Accuracy) -> Iterator[str]:
     """Yield where distances contradict each other or the answers; most of them no record of answers can show."""
     apart, cosine, kl = accuracy.max_abs_difference, accuracy.least_cosine, accuracy.kl_nats
+    if accuracy.furthest_sample is not None and not 0 <= accuracy.furthest_sample < accuracy.samples:
+        yield f"{path}.furthest_sample: reported {accuracy.furthest_sample}, of {accuracy.samples} samples"
     if accuracy.identical_to_host:
         far = cosine is not None and not math.isclose(cosine, 1, rel_tol=TOLERANCE)
         if accuracy.flips or apart or kl or far:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from runner.measure import conditions, latency
 from runner.measure.disturbance import disturbances
+from runner.measure.gpu import gpu_disturbances, gpu_reasons
 from runner.reason import Reason
 from runner.report import ArtifactReport, Latency, Report
 
@@ -17,8 +18,11 @@ def unsaid_of_run(report: Report) -> Iterator[str]:
     yield from _unsaid("reasons", found, report.reasons)
 
 
-def unsaid_of_artifact(artifact: ArtifactReport) -> Iterator[str]:
-    """Yield each reason that follows from the processes of an artifact, and is not reported where it belongs."""
+def unsaid_of_artifact(artifact: ArtifactReport, report: Report) -> Iterator[str]:
+    """Yield each reason that follows from an artifact's processes and GPU, and is not reported where it belongs."""
+    if artifact.runtime:
+        found = gpu_reasons(artifact.runtime, report.device, report.before)
+        yield from _unsaid(f"{artifact.name}: runtime", found, artifact.reasons)
     if artifact.latency:
         yield from _unsaid(f"{artifact.name}: latency", _of_processes(artifact.latency), artifact.reasons)
     for index, each in enumerate(artifact.scenarios):
@@ -28,6 +32,7 @@ def unsaid_of_artifact(artifact: ArtifactReport) -> Iterator[str]:
 def _of_processes(reported: Latency) -> Iterator[Reason]:
     yield from latency.reasons(latency.timings(reported))
     yield from disturbances(reported.processes)
+    yield from gpu_disturbances(reported.processes)
 
 
 def _unsaid(path: str, found: Iterable[Reason], reported: Iterable[Reason]) -> Iterator[str]:

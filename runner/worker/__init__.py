@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import BinaryIO, TextIO
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from runner.errors import RuntimeUnavailable
 from runner.runtimes import load_runtime
 from runner.worker.order import Order, decode
+from runner.worker.probing import probe
 from runner.worker.profiling import profile_calls
 from runner.worker.samples import batches
 from runner.worker.timing import time_calls
@@ -45,6 +47,8 @@ def main() -> None:
 
 
 def _obey(order: Order, stdout: TextIO) -> Mapping[str, object]:
+    if order.probing is not None:
+        return probe(order, order.probing)
     if order.profiling_seed is not None:
         return profile_calls(order, order.profiling_seed)
     if order.timing is not None:
@@ -72,7 +76,12 @@ def answer(order: Order, stdout: TextIO) -> Mapping[str, object]:
             if (now := time.perf_counter_ns()) - reported_ns > PROGRESS_NS:
                 reported_ns = now
                 _write_line(stdout, {"done": done})
-    return {"provider": session.provider, "version": session.version}
+    placement = session.placement()
+    return {
+        "provider": session.provider,
+        "version": session.version,
+        "placement": asdict(placement) if placement else None,
+    }
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

@@ -55,15 +55,27 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Probing:
+    """A file made from the job's artifact that returns what lies between its layers too, and what it is run on."""
+
+    file: Path
+    sample: int
+    """Of the evaluation set."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """What a worker is told: to answer every sample, with a `timing` to take the time of some, or to profile it."""
+    """What a worker is told: to answer every sample, with a `timing` to time some, to profile it or to probe it."""
 
     job: Job
     timing: Timing | None
     profiling_seed: int | None = None
     """Of the choice of samples to profile the operators with, instead of either."""
+    probing: Probing | None = None
+    """What is run beside the artifact, instead of any of these."""
     output: Path
-    """Where the logits are written as .npy: all of them in order, or those of the batches that each stream timed."""
+    """Where the logits are written as .npy: all of them in order, or those of the batches that each stream timed.
+    Of a probe it is an .npz: the artifact's own logits, then what the probe returns."""
     parent: int
     """The process to die with."""
 
@@ -76,7 +88,7 @@ def encode(order: Order) -> str:
 def decode(text: str) -> Order:
     """Build an order from its JSON."""
     data = json.loads(text)
-    job, timing = data["job"], data["timing"]
+    job, timing, probing = data["job"], data["timing"], data["probing"]
     inputs, prepare = job["inputs"], job["preprocess"]
     return Order(
         job=Job(
@@ -90,6 +102,7 @@ def decode(text: str) -> Order:
         ),
         timing=Timing(**timing) if timing else None,
         profiling_seed=data["profiling_seed"],
+        probing=Probing(file=Path(probing["file"]), sample=probing["sample"]) if probing else None,
         output=Path(data["output"]),
         parent=data["parent"],
     )

@@ -69,6 +69,8 @@ def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Ma
     ended = _border()
     tell(False)
     batches = [index for stream in timed for index in indices[: len(stream.outputs)]]
+    # Before the calls for the accelerator's own time, which are one stream's alone.
+    gpu = session.device_memory()
     np.save(order.output, np.stack([output for stream in timed for output in stream.outputs]), allow_pickle=False)
     process = Process(
         import_ns=imported_ns - began_ns,
@@ -87,6 +89,8 @@ def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Ma
         load_peak_bytes=load_peak,
         run_peak_bytes=run_peak,
         peak_bytes=peak,
+        gpu_allocated_bytes=gpu.allocated_bytes if gpu else None,
+        gpu_reserved_bytes=gpu.reserved_bytes if gpu else None,
     )
     return {"provider": session.provider, "version": session.version, "batches": batches, "process": asdict(process)}
 

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -25,12 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def aarch64() -> None:
-    """Make sure that this machine can hold boards."""
-    try:
-        host.prepare()
-        packages.system()
-    except host.UnavailableError as error:
-        _refuse(str(error))
+    """Make sure that this machine can hold boards, and has what they need."""
+    with _or_refused():
+        machines.prepare()
+
+
+@pytest.fixture(scope="session")
+def python39(aarch64: None) -> None:
+    """Make sure that there is an old Python for `faults.old_python`."""
+    with _or_refused():
+        packages.old_python()
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +56,10 @@ def pi4(both: tuple[Board, Board]) -> Board:
     return both[1]
 
 
-def _refuse(reason: str) -> NoReturn:
-    if os.environ.get(REQUIRED) == "1":
-        pytest.fail(f"no aarch64 board: {reason}", pytrace=False)
-    pytest.skip(f"no aarch64 board: {reason}")
+@contextmanager
+def _or_refused() -> Iterator[None]:
+    try:
+        yield
+    except host.UnavailableError as error:
+        refuse = pytest.fail if os.environ.get(REQUIRED) == "1" else pytest.skip
+        refuse(f"no aarch64 board: {error}")

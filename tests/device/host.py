@@ -64,8 +64,11 @@ def _register() -> None:
     if not (BINFMT / "register").exists():
         run("binfmt_misc", ["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)])
     if not ENTRY.exists():
-        (BINFMT / "register").write_text(MAGIC.read_text())
+        try:
+            (BINFMT / "register").write_text(MAGIC.read_text())
+        except OSError as error:
+            raise UnavailableError(f"the kernel takes no new kind of program: {error}") from None
     entry = ENTRY.read_text()
     flags = next((line.partition(":")[2].strip() for line in entry.splitlines() if line.startswith("flags:")), "")
     if not entry.startswith("enabled") or "F" not in flags:
-        raise UnavailableError(f"{ENTRY} is there, and is disabled or lacks the flag F: echo -1 > {ENTRY}")
+        raise UnavailableError(f"{ENTRY} is disabled, or lacks the flag F: as root, echo -1 > {ENTRY}")

@@ -13,7 +13,15 @@ from tests.device.cores import Core
 
 PROJECT = Path(__file__).parents[2]
 START_S = 30.0
-SSH_S = 120.0
+SSH_S = 500.0
+
+
+def prepare() -> None:
+    """Get all that boards need, so that making them needs no network. Raises UnavailableError."""
+    host.prepare()
+    packages.system()
+    for name in wheels.REQUIREMENTS:
+        wheels.unpacked(name)
 
 
 class Board:
@@ -73,7 +81,7 @@ class Board:
         return self.folder / "home" / sshd.USER
 
     def has(self, *names: wheels.Wheels) -> None:
-        """Let its Python find these sets of packages, and no others; more than the first hundred MB are cached."""
+        """Let its Python find these sets of packages, and no others."""
         folders = [Path("/opt") / wheels.unpacked(name).name for name in names]
         (self.folder / "site/board.pth").write_text("".join(f"{folder}\n" for folder in folders))
 
@@ -156,6 +164,18 @@ def boards(folder: Path, **cores: Core) -> Iterator[tuple[Board, ...]]:
     """Make several boards, by their names, in folders of their own."""
     with ExitStack() as stack:
         yield tuple(stack.enter_context(machine(name, core, folder / name)) for name, core in cores.items())
+
+
+def write_config(path: Path, several: Sequence[Board]) -> Path:
+    """Write a configuration for ssh, `ssh -F`, that knows several boards by their names."""
+    path.write_text("\n".join(board.config.read_text() for board in several))
+    return path
+
+
+def write_inventory(path: Path, several: Sequence[Board]) -> Path:
+    """Write an inventory of boards for `pack bench`, to be used with such a configuration."""
+    path.write_text("\n".join(f'[hosts.{board.name}]\naddress = "{board.name}"\n' for board in several))
+    return path
 
 
 def _free_port() -> int:

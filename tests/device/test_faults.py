@@ -33,7 +33,7 @@ def test_a_board_can_lose_its_python(pi5: Board) -> None:
     assert pi5.ssh("python3 -", given=VERSION).stdout == "(3, 11)\n"
 
 
-def test_a_board_can_have_an_old_python(pi5: Board) -> None:
+def test_a_board_can_have_an_old_python(pi5: Board, python39: None) -> None:
     with faults.old_python(pi5):
         assert pi5.ssh("python3 -", given=f"import json, subprocess; {VERSION}").stdout == "(3, 9)\n"
         refused = pi5.ssh("python3 -", given="match 1:\n    case _: pass\n")

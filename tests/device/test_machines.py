@@ -5,6 +5,7 @@ import select
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_each_board_has_the_processor_of_its_model(pi5: Board, pi4: Board) -> No
     assert [PI5.cpuinfo().count("asimddp"), PI4.cpuinfo().count("asimddp")] == [4, 0]
 
 
+def test_one_configuration_knows_all_boards(both: tuple[Board, Board], tmp_path: Path) -> None:
+    config = machines.write_config(tmp_path / "config", both)
+    commands = [["ssh", "-F", str(config), board.name, "hostname"] for board in both]
+    assert [subprocess.check_output(words, text=True) for words in commands] == ["pi5\n", "pi4\n"]
+    written = tomllib.loads(machines.write_inventory(tmp_path / "hosts.toml", both).read_text())
+    assert written == {"hosts": {"pi5": {"address": "pi5"}, "pi4": {"address": "pi4"}}}
+
+
 def test_a_board_sees_its_own_processes_alone(pi5: Board) -> None:
     assert pi5.ssh("ps -A -o comm=").stdout.split() == ["python", "sshd", "sshd", "sshd", "ps"]
 
@@ -68,6 +77,7 @@ def test_what_a_board_runs_is_told_and_ends_with_its_power(aarch64: None, tmp_pa
 def test_nothing_is_left_of_a_board_whose_tests_were_killed(aarch64: None, tmp_path: Path) -> None:
     program = """
 import sys
+import tomllib
 from pathlib import Path
 from tests.device import machines, processes
 from tests.device.cores import PI5

@@ -867,6 +867,6 @@ def test_a_host_report_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReportError) as caught:
         bundle.host_report()
     assert str(caught.value) == (
-        f"{bundle.path}: {HOST_REPORT}: is no report: schema: expected a version such as '1.2', got None\n"
+        f"{bundle.path}: {HOST_REPORT}: is no report: schema: expected a version such as '1.3', got None\n"
         "  try: name a report that `bench-runner BUNDLE` has written"
     )

@@ -40,9 +40,41 @@ def test_the_golden_report_is_read_and_written_as_it_stands() -> None:
     assert codec.write_json(found, indent=1) == path.read_text(encoding="utf-8")
 
 
+def newest_of_1_2() -> Report:
+    """Return the golden report as schema 1.2 knew it: without a GPU, other processes, and the furthest sample."""
+    whole = reports.complete()
+    artifact = whole.artifacts[0]
+    assert artifact.latency is not None
+    assert artifact.runtime is not None
+    (process,) = artifact.latency.processes
+    seen = tuple(replace(each, gpu=None) for each in process.machine)
+    older = replace(process, machine=seen, gpu_allocated_bytes=None, gpu_reserved_bytes=None, others=())
+    assert artifact.accuracy is not None
+    part = replace(
+        artifact,
+        accuracy=replace(artifact.accuracy, furthest_sample=None),
+        runtime=replace(artifact.runtime, nodes=None, cpu_nodes=()),
+        latency=replace(artifact.latency, processes=(older,)),
+    )
+    return replace(
+        whole,
+        schema="1.2",
+        device=replace(whole.device, gpu=None, gpu_unknown=""),
+        before=replace(whole.before, gpu=None),
+        after=replace(whole.after, gpu=None),
+        artifacts=(part, *whole.artifacts[1:]),
+    )
+
+
+def test_the_golden_report_of_schema_1_2_stays_readable() -> None:
+    found = report.load(GOLDEN / "report-1.2.json")
+    assert found == replace(newest_of_1_2(), digest=found.digest)
+    assert found.digest == "bc6e9fe65267c58a3007b3ee74815e83e05e9beb5be7dcef6360202a5a184235"
+
+
 def newest_of_1_1() -> Report:
     """Return the golden report as schema 1.1 knew it."""
-    whole = reports.complete()
+    whole = newest_of_1_2()
     artifact = whole.artifacts[0]
     assert artifact.accuracy is not None
     older = replace(
@@ -94,7 +126,7 @@ def test_the_golden_report_of_schema_1_0_stays_readable() -> None:
     assert found.digest == "d071651509412395b001b00cd979f072309fc9ef5404e8690ae4994edd5aa96e"
 
 
-@pytest.mark.parametrize("schema", ["1.0", "1.1", SCHEMA])
+@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2", SCHEMA])
 def test_an_altered_golden_report_is_refused(schema: str) -> None:
     text = (GOLDEN / f"report-{schema}.json").read_text(encoding="utf-8")
     for old, new in [('"top1": 0.5', '"top1": 0.75'), ('"train_accuracy": 0.8', '"train_accuracy": 0.9')]:
@@ -195,7 +227,7 @@ def test_what_is_no_report_is_named(tmp_path: Path) -> None:
         report.load(tmp_path / "gone.json")
     for text, problem in [
         ("", "not JSON"),
-        ("[]", "is no report: schema: expected a version such as '1.2', got None\n  try: name a report that "),
+        ("[]", "is no report: schema: expected a version such as '1.3', got None\n  try: name a report that "),
         ('{"schema": "1.0", "artifacts": []}', "is no report: [a-z_]+: missing\n"),
         ('{"schema": "1.0"', "not JSON"),
     ]:

@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -11,7 +13,7 @@ from onnx import TensorProto
 
 from runner import runtimes
 from runner.errors import RuntimeUnavailable
-from runner.runtimes import KNOWN, Known, Options, installed_version, onnx, torchscript
+from runner.runtimes import KNOWN, Known, Options, Placement, installed_version, onnx, torchscript
 from tests import networks
 
 INPUTS = networks.PREPROCESS.apply(networks.inputs(5))
@@ -123,3 +125,65 @@ def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.Monk
 
 def test_the_onnx_path_never_imports_torch() -> None:
     assert _fresh("import sys, runner.runtimes.onnx; print('torch' in sys.modules)") == "False"
+
+
+# Where the nodes run
+
+
+@dataclass
+class FakePlaced:
+    """A session of ONNX Runtime that tells where its nodes are, as the real one does."""
+
+    parts: Sequence[tuple[str, Sequence[str]]]
+
+    def get_provider_graph_assignment_info(self) -> Sequence[object]:
+        """Return a part for each group of nodes."""
+        return [
+            SimpleNamespace(ep_name=where, get_nodes=lambda kinds=kinds: [SimpleNamespace(op_type=it) for it in kinds])
+            for where, kinds in self.parts
+        ]
+
+
+def placed(session: object, provider: str = "CUDAExecutionProvider") -> Placement | None:
+    return onnx.OnnxSession(
+        session=session, input_name="input", output_names=["logits"], provider=provider, version="1.31.1"
+    ).placement()
+
+
+def test_nodes_that_a_provider_has_left_to_the_cpu_are_told() -> None:
+    parts = [
+        ("CUDAExecutionProvider", ["Conv", "Relu"]),
+        ("CPUExecutionProvider", ["TopK"]),
+        ("CPUExecutionProvider", ["Shape"]),
+    ]
+    assert placed(FakePlaced(parts)) == Placement(nodes=4, elsewhere=("TopK", "Shape"))
+    assert placed(FakePlaced(parts[:1])) == Placement(nodes=2, elsewhere=())
+
+
+def test_a_session_on_the_cpu_or_of_an_old_onnx_runtime_tells_no_places() -> None:
+    assert placed(FakePlaced([("CPUExecutionProvider", ["Conv"])]), "CPUExecutionProvider") is None
+    assert placed(object()) is None
+
+
+def test_a_real_session_that_is_asked_to_tells_where_each_node_is(tmp_path: Path) -> None:
+    settings = onnxruntime.SessionOptions()
+    settings.add_session_config_entry(onnx.RECORD_PLACEMENT, "1")
+    path = networks.write_onnx(tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    assert placed(session) == Placement(nodes=4, elsewhere=("Conv", "Relu", "Flatten", "Gemm"))
+
+
+def test_on_the_cpu_no_runtime_has_a_place_events_or_memory_of_an_accelerator(tmp_path: Path) -> None:
+    sessions = (
+        onnx.load(networks.write_onnx(tmp_path / "net.onnx"), Options(threads=1)),
+        torchscript.load(networks.write_torchscript(tmp_path / "net.pt"), Options(threads=1)),
+    )
+    for session in sessions:
+        assert (session.placement(), session.device_ns(INPUTS), session.device_memory()) == (None, None, None)
+
+
+def test_fp32_on_a_gpu_is_not_rounded_to_tf32(tmp_path: Path) -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    torchscript.load(networks.write_torchscript(tmp_path / "net.pt"), Options(threads=1))
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
+    assert onnx.PROVIDER_OPTIONS["cuda"] == {"device_id": "0", "use_tf32": "0"}

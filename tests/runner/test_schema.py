@@ -102,7 +102,7 @@ def test_reports_as_they_are_written_hold_to_it() -> None:
     [
         (lambda it: it.pop("labels"), "$: 'labels' is a required property"),
         (lambda it: it.pop("schema"), "$: 'schema' is a required property"),
-        (lambda it: it.update(schema="2.0"), "$.schema: '2.0' is not one of ['1.0', '1.1', '1.2']"),
+        (lambda it: it.update(schema="2.0"), "$.schema: '2.0' is not one of ['1.0', '1.1', '1.2', '1.3']"),
         (
             lambda it: it.update(moon="full"),
             "$: Additional properties are not allowed ('moon' was unexpected)",

@@ -64,7 +64,7 @@ def test_figures_that_follow_from_the_record_are_not_complained_of() -> None:
         assert verify.contradictions(whole) == ()
 
 
-@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2"])
+@pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2", "1.3"])
 def test_a_golden_report_of_every_schema_follows_from_its_record(schema: str) -> None:
     assert verify.contradictions(report.load(GOLDEN / f"report-{schema}.json")) == ()
 
@@ -258,6 +258,7 @@ def test_distances_that_the_answers_have_room_for_are_not_complained_of() -> Non
         ),
         (apart(kl_nats=1.01), ".kl_nats: reported 1.01, logits that differ by 0.5 give 0 to 1"),
         (apart(kl_nats=-0.5), ".kl_nats: reported -0.5, logits that differ by 0.5 give 0 to 1"),
+        (apart(furthest_sample=40), ".furthest_sample: reported 40, of 40 samples"),
         (apart(least_cosine=1.5), ".least_cosine: reported 1.5, which is none"),
         (
             apart(snr_db=None),
@@ -328,3 +329,45 @@ def test_a_record_that_is_of_no_use_is_told_instead(
 def test_a_report_without_labels_is_of_no_use() -> None:
     bare = replace(reports.host(), labels=(), reference_predictions=(), artifacts=(), fastest=None)
     assert verify.malformed(bare) == ("reference_predictions: 0 values for 0 labels",)
+
+
+# A GPU
+
+
+def on_gpu() -> Report:
+    """Return a report of an artifact on a GPU that was not idle before, and that slowed itself down in the run."""
+    whole = reports.complete()
+    part = whole.artifacts[0]
+    assert part.latency is not None
+    assert part.runtime is not None
+    (process,) = part.latency.processes
+    hot = replace(reports.gpu_counters(), event_reasons=0x40)
+    seen = tuple(replace(each, gpu=hot) for each in process.machine)
+    gpu_part = replace(
+        part,
+        runtime=replace(part.runtime, device="cuda"),
+        latency=replace(part.latency, processes=(replace(process, machine=seen),)),
+    )
+    return replace(whole, artifacts=(gpu_part, *whole.artifacts[1:]))
+
+
+def test_what_a_gpu_did_and_is_not_told_of_is_named() -> None:
+    assert verify.contradictions(on_gpu()) == (
+        "int8.torchscript: runtime: the record gives the reason 'cpu-nodes' (caveat), and it is not reported: "
+        "1 of 12 nodes ran on the CPU, where ONNX Runtime has placed them: TopK",
+        "int8.torchscript: runtime: the record gives the reason 'gpu-contended' (caveat), and it is not reported: "
+        "before anything was measured the GPU was not idle: 1 other program computed on it and it was 75% busy",
+    )
+
+
+def test_a_gpu_that_slowed_itself_down_is_found_in_the_record() -> None:
+    whole = on_gpu()
+    part = whole.artifacts[0]
+    silent = replace(part, reasons=tuple(reason for reason in part.reasons if reason.code != "throttled"))
+    found = verify.contradictions(replace(whole, artifacts=(silent, *whole.artifacts[1:])))
+    assert [problem for problem in found if "'throttled'" in problem] == [
+        "int8.torchscript: latency: the record gives the reason 'throttled' (invalid), and it is not reported: the "
+        "board slowed itself down while it was timed (under-voltage), in 1 of 1 processes",
+        "int8.torchscript: latency: the record gives the reason 'throttled' (invalid), and it is not reported: the "
+        "GPU slowed itself down while it was timed (HW thermal slowdown), in 1 of 1 processes",
+    ]

@@ -8,6 +8,17 @@ from tests.packager.remote.near import RUNS, Near, path_of
 
 
 @pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of wheels that is all that pip knows of, as a user may have it in pip's configuration."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.fixture
 def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Near:
     """A board with nothing in its home, behind an ssh that works."""
     programs, home = tmp_path / "programs", tmp_path / "home"

@@ -60,6 +60,7 @@ def test_on_a_machine_without_any_file_every_counter_is_none(tmp_path: Path) -> 
         "nr_throttled": None,
         "steal_ticks": None,
         "total_ticks": None,
+        "gpu": None,
     }
     assert now.steal_fraction is None
 

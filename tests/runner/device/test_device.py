@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner import device
-from runner.device import cpu, surroundings
+from runner.device import cpu, cuda, surroundings
 from tests.runner.device.trees import PI4_FEATURES, PI5_FEATURES, X86_AVX2, X86_VNNI, arm_cpuinfo, tree, x86_cpuinfo
 
 
@@ -262,7 +262,8 @@ def test_steal_is_the_share_of_all_cpu_time(tmp_path: Path) -> None:
 
 
 def test_a_driver_that_is_not_there_has_no_cuda_devices(tmp_path: Path) -> None:
-    assert device.cuda_devices(tmp_path) == ()
+    assert cuda.cuda_devices(tmp_path) == ()
+    assert (device.facts(tmp_path).gpu, device.facts(tmp_path).gpu_unknown) == (None, "")
 
 
 def test_this_machine_is_told_too() -> None:

@@ -41,6 +41,7 @@ def test_a_flip_is_listed_with_both_margins() -> None:
     found = accuracy(changed, REFERENCE, REFERENCE, LABELS, 3)
     assert found.flips == (Flip(sample=2, label=2, host=2, device=0, host_margin=1.0, device_margin=0.5),)
     assert (found.agreement, found.identical_to_host, found.max_abs_difference) == (0.75, False, 1.5)
+    assert found.furthest_sample == 2
 
 
 def test_signal_to_noise_is_that_of_the_logits_against_the_fp32_model() -> None:
@@ -102,6 +103,7 @@ def whole(logits: Logits, host: Logits, reference: Logits, labels: NDArray[np.in
         "agreement": float(np.mean(logits.argmax(axis=1) == reference.argmax(axis=1))),
         "snr_db": 10 * (math.log10(signal) - math.log10(noise)),
         "max_abs_difference": float(np.abs(ours - theirs).max()),
+        "furthest_sample": int(np.abs(ours - theirs).max(axis=1).argmax()),
         "least_cosine": float(((ours * theirs).sum(axis=1) / lengths).min()),
         "kl_nats": float((np.exp(p) * (p - q)).sum(axis=1).mean()),
     }

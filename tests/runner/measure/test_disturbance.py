@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from runner.measure.disturbance import disturbances
-from runner.process import Counters, Process, Usage
+from runner.process import Counters, Other, Process, Usage
 from runner.reason import Reason
 from tests.fakes import counters, fake_process
 
@@ -224,6 +224,33 @@ def test_the_bits_of_several_processes_are_all_told() -> None:
     (reason,) = disturbances([voltage, heat])
     assert "(under-voltage, frequency capped, soft temperature limit), in 2 of 2 processes" in reason.detail
     assert reason.evidence == {"processes": 2, "most": 11}
+
+
+def test_the_programs_that_had_the_cpu_are_named_the_busiest_first() -> None:
+    lost = used(switches=200, cpu_s=0.5)
+    one = replace(lost, others=(Other(name="cc1plus", cpus=1.5), Other(name="rsync", cpus=0.25)))
+    two = replace(lost, others=(Other(name="rsync", cpus=0.5), Other(name="sshd", cpus=0.1)))
+    more = replace(lost, others=(Other(name="apt", cpus=0.05),))
+    calm = replace(QUIET, others=(Other(name="nobody", cpus=2.0),))
+    (reason,) = disturbances([one, calm, two, more])
+    assert reason.detail == (
+        "the worker lost its CPU 400 times in each second that it had one, in 3 of 4 processes; "
+        "beside it ran cc1plus (up to 150% of a CPU), rsync (up to 50% of a CPU), sshd (up to 10% of a CPU)"
+    )
+    assert reason.evidence == {
+        "processes": 3,
+        "most": 400,
+        "CPUs of cc1plus": 1.5,
+        "CPUs of rsync": 0.5,
+        "CPUs of sshd": 0.1,
+    }
+
+
+def test_programs_that_took_nothing_away_are_not_named() -> None:
+    busy = replace(used(major_faults=3), others=(Other(name="rsync", cpus=0.5),))
+    (reason,) = disturbances([busy])
+    assert "rsync" not in reason.detail
+    assert set(reason.evidence) == {"processes", "most"}
 
 
 def test_kinds_of_disturbance_are_told_apart() -> None:

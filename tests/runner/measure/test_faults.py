@@ -37,6 +37,12 @@ class Faulty:
     def device_ns(self, inputs):
         return None
 
+    def device_memory(self):
+        return None
+
+    def placement(self):
+        return None
+
     def run(self, inputs):
         self.calls += 1
         logits = self.session.run(inputs)

@@ -352,6 +352,27 @@ def test_where_there_is_cuda_its_artifacts_run_on_it(tmp_path: Path) -> None:
     assert (report.fastest, workers.answered[0].options.device) == ("fp16.onnx", "cuda")
 
 
+def test_a_gpu_that_the_hosts_runtime_could_not_use_is_not_timed(tmp_path: Path) -> None:
+    workers = FakeWorkers({"fp16.onnx": Script(logits=_logits())})
+    known = Answers(logits=_logits(), runtime=reports.runtime("onnx"))
+    host = Host(packing=PACKING, answers={"fp16.onnx": known})
+    bench = _bench(workers, _facts(cuda=("NVIDIA Example",)))
+    report = run(_bundle(tmp_path, CUDA), SETTINGS, host=host, bench=bench)
+    (reason,) = report.artifacts[0].reasons
+    assert (reason.code, reason.level, workers.timed) == ("no-device", "caveat", [])
+    assert (
+        "(cpu), which the runtime here cannot use: the answers shown are those of this machine's CPU" in reason.detail
+    )
+
+
+def test_what_the_record_says_of_the_gpu_stands_in_the_report(tmp_path: Path) -> None:
+    workers = FakeWorkers({"fp16.onnx": Script(logits=_logits())})
+    facts = replace(_facts(cuda=("NVIDIA Example",)), gpu_unknown="nvidia-ml-py is not installed")
+    report = run(_bundle(tmp_path, CUDA), SETTINGS, bench=_bench(workers, facts))
+    assert _codes(report, "fp16.onnx") == [("no-nvml", "note")]
+    assert verify.contradictions(report) == ()
+
+
 def test_answers_that_the_host_has_taken_already_are_not_taken_again(tmp_path: Path) -> None:
     workers = FakeWorkers({"fp32.onnx": Script(logits=_logits())})
     known = Answers(logits=_logits(), runtime=reports.runtime("onnx"))

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runner.device import others
 from runner.device.monitor import Monitor
+from runner.device.others import Snapshot, Spent
 from runner.errors import MeasurementError
 from runner.measure.cooling import Gate
 from runner.measure.latency import Plan
 from runner.measure.rounds import Course, Instruments, instruments, time_in_rounds
 from runner.measure.workers import Timed, Workers, ignore_window
-from runner.process import Usage
+from runner.process import Other, Usage
 from runner.report import Scenario
 from runner.runtimes import Options
 from runner.worker.order import ArrayLocation, Job, Timing
 from tests import networks
-from tests.fakes import FakeWorkers, Script, calm, counters, fake_process
+from tests.fakes import FakeWorkers, Script, calm, counters, fake_process, quiet
 
 SAMPLES = 40
 LOGITS = np.eye(3, dtype=np.float32)[np.arange(SAMPLES) % 3]
@@ -290,3 +292,24 @@ def test_nan_or_another_shape_while_it_is_timed_is_no_crash(said: NDArray[np.flo
     time_all([one], fake, Plan(processes=1, warmup_s=0, timed_s=0))
     assert one.changed is not None
     assert one.changed.detail.endswith(": logits that are not finite, or of another shape")
+
+
+def test_the_programs_that_ran_beside_a_process_are_kept_up_to_the_end_of_its_timed_window() -> None:
+    def seen(at_s: float, cpu_s: float) -> Snapshot:
+        return Snapshot(monotonic_ns=round(at_s * 1e9), spent={(7, 1.0): Spent(name="rsync", cpu_s=cpu_s)})
+
+    looks = iter([seen(0, 10.0), seen(2, 11.0), seen(2, 11.0), seen(6, 11.0)])
+    tools = replace(quiet(workers(a=STEADY)), others=lambda: next(looks))
+    timed = course("a")
+    time_in_rounds([timed], Plan(processes=2, warmup_s=0, timed_s=0), 0, tools, lambda *_, **__: None)
+    assert [process.others for process in timed.processes] == [(Other(name="rsync", cpus=0.5),), ()]
+    assert next(looks, None) is None
+
+
+def test_a_process_that_died_before_its_window_has_nobody_beside_it() -> None:
+    dies = {0: MeasurementError("the worker was ended by SIGSEGV")}
+    fake = FakeWorkers({"a": Script(logits=LOGITS, dies=dies)})
+    tools = replace(quiet(fake), others=others.snapshot)
+    timed = course("a")
+    time_in_rounds([timed], Plan(processes=1, warmup_s=0, timed_s=0), 0, tools, lambda *_, **__: None)
+    assert (len(timed.processes), len(timed.failures)) == (1, 1)

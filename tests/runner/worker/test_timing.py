@@ -13,7 +13,7 @@ import pytest
 from runner import codec
 from runner.measure.workers import Result
 from runner.process import Process
-from runner.runtimes import Options
+from runner.runtimes import DeviceMemory, Options
 from runner.worker import timing
 from runner.worker.loop import Inputs, Logits, Took, in_time_order
 from runner.worker.order import ArrayLocation, Job, Order, Timing
@@ -44,6 +44,10 @@ class FakeSession:
     def device_ns(self, inputs: Inputs) -> int | None:
         """Return what the accelerator's events would say."""
         return self.events_ns
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return what an accelerator would have given out, where there is one."""
+        return DeviceMemory(allocated_bytes=5, reserved_bytes=7) if self.events_ns else None
 
 
 @dataclass
@@ -223,6 +227,7 @@ def test_an_accelerators_own_times_are_taken_after_the_others(runtime: FakeRunti
     runtime.events_ns = 600_000
     process, _ = timed(job, BRIEF)
     assert process.device_ns == (600_000,) * DEVICE_CALLS
+    assert (process.gpu_allocated_bytes, process.gpu_reserved_bytes) == (5, 7)
 
 
 def test_collection_of_garbage_is_off_while_it_is_timed(runtime: FakeRuntime, job: Job) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from runner.device.energy import SensorMeter, ina3221, meters, nvml, pmic, rapl
 from runner.device.energy.sensor import Reading, Sensor, counted, integrated
+from tests.nvidia import BUS_IDS, FakeNvml
 from tests.runner.device.trees import program, tree
 
 RAPL = "sys/class/powercap/intel-rapl:"
@@ -227,50 +228,18 @@ def test_a_board_that_does_not_know_its_rails_has_no_meter(tmp_path: Path, answe
 # NVIDIA
 
 
-class NvmlError(Exception):
-    pass
-
-
-class FakeNvml:
-    """Two GPUs, of which the second is too old to count its energy."""
-
-    NVMLError: type[Exception] = NvmlError
-
-    def __init__(self, *, driver: bool = True) -> None:
-        self._driver = driver
-        self.energy_mj = 5_000
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        if not self._driver:
-            raise NvmlError("driver not loaded")
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return 2
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> object:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetName(self, handle: object) -> str | bytes:  # noqa: N802
-        return f"Example GPU {handle}".encode()
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int:  # noqa: N802
-        if handle == 1:
-            raise NvmlError("not supported")
-        return self.energy_mj
-
-
 def test_a_gpu_that_counts_its_energy_is_a_meter(tmp_path: Path) -> None:
     library = FakeNvml()
     (found,) = nvml.sensors(tmp_path, library)
     assert (found.name, found.scope) == ("NVML 0", "GPU 0 (Example GPU 0) and its memory: not the machine around it")
     meter = SensorMeter(found, Clock(4 * SECOND))
     meter.start()
-    library.energy_mj = 7_500
+    library.energy_mj = {BUS_IDS[0]: 7_500}
     assert meter.stop().joules == 2.5
 
 
 def test_without_a_driver_there_is_no_gpu_to_measure(tmp_path: Path) -> None:
-    assert list(nvml.sensors(tmp_path, FakeNvml(driver=False))) == []
+    assert list(nvml.sensors(tmp_path, FakeNvml(driver_loaded=False))) == []
 
 
 def test_a_machine_without_sensors_has_no_meters(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Runs on a GPU, where there is one."""

@@ -15,9 +15,9 @@ from runner.report import ArtifactReport, Report
 
 COLUMNS = ("board", "artifact", "latency", "x host", "top-1", "points", "flips", "logits", "status")
 FAILED = "failed"
-NOT_RUN = "not run"
 IDENTICAL = "none: every logit of every artifact that ran is the host's own"
 UNTOLD = "its report does not say for which sample the logits differ most: pack the bundle again"
+NOT_RUN = "not run"
 
 
 def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str) -> Page:

@@ -42,7 +42,7 @@ Flips
   pi4: fp32.onnx: sample 3, label 0: 0 on the host, 1 on the device
 
 First layer that diverges
-  pi4: fp32.onnx: conv1 differs first
+  pi4: none: every logit of every artifact that ran is the host's own
 
 Notes
   [1] 40 samples cannot show that top-1 loses less than 1 point: at 1 % flips that takes about 619; try: a larger
@@ -84,7 +84,7 @@ def wrong_and_slow() -> Report:
 
 
 def test_the_table_has_the_host_first_and_every_board_after_it() -> None:
-    four = replace(done("pi4", wrong_and_slow()), divergence="fp32.onnx: conv1 differs first")
+    four = replace(done("pi4", wrong_and_slow()), divergences=())
     page = as_text(fleet_page([done("pi5", reports.board()), four, OFF], reports.host(), "net for x86"))
     assert page[: len(WHOLE)] == WHOLE
     head, _, *verdicts = page[len(WHOLE) :].splitlines()

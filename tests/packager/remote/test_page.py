@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from packager.explain import Divergence, Layer, LayerDifference
 from packager.remote.page import fleet_page
 from packager.remote.result import BoardResult, Failure
 from runner.compare import compare
@@ -116,3 +117,32 @@ def test_the_page_is_one_of_markdown_too() -> None:
     text = as_markdown(fleet_page([done("pi5", reports.board()), OFF], reports.host(), "net for x86"))
     assert text.startswith("### net for x86 on 2 boards\n\n| board | artifact ")
     assert "| pi5   | fp32.onnx [1]        | 301.0 µs |  1.99x |" in text
+
+
+def difference(name: str, differing: int) -> LayerDifference:
+    return LayerDifference(
+        layer=Layer(name=name, operator="QLinearConv"),
+        values=64,
+        differing=differing,
+        integer=True,
+        largest=float(differing > 0),
+        relative=0.01,
+        diverges=differing > 0,
+    )
+
+
+def test_the_first_layer_that_diverges_is_named_for_each_board_and_artifact() -> None:
+    found = Divergence(
+        artifact="int8.onnx",
+        sample=3,
+        layers=(difference("conv1", 0), difference("conv2", 2)),
+        logits=difference("logits", 1),
+        tolerance=1e-5,
+        host_disturbed=0.0,
+        device_disturbed=0.0,
+    )
+    five = replace(done("pi5", reports.board()), divergences=(found,))
+    page = " ".join(as_text(fleet_page([five], reports.host(), "net for x86")).split())
+    told = "layer 1 is identical; the first that diverges is conv2 (QLinearConv): 2 of 64 values differ by 1 step."
+    assert f"First layer that diverges pi5: int8.onnx: {told}" in page
+    assert "pi5: int8.onnx, sample 3: the host and the device, layer by layer" in page

@@ -7,7 +7,7 @@
 #   make test-cuda    those that need a GPU; with onnxruntime-gpu in .venv those of ONNX too
 #   make lint     ruff and mypy --strict
 #   make schema   write docs/report.schema.json from the types of a report
-#   make bench    ratios of our own cost against the obvious alternative, and what the runner needs
+#   make bench    ratios of our own cost against the obvious alternative, what the runner needs, and what a board needs
 #   make bench-errors    how often a difference is found that is not there, and one that is (an hour)
 #
 # Without a GPU, PyTorch's CPU builds save 4 GB:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -58,6 +58,7 @@ schema: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.board
 
 bench-errors: $(READY)
 	$(BIN)/python -m benchmarks.error_rates

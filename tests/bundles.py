@@ -8,7 +8,18 @@ from numpy.typing import NDArray
 
 from packager import writer
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle, open_bundle
-from runner.manifest import Artifact, Candidate, Device, Format, Machine, Manifest, Precision, Provenance, Target
+from runner.manifest import (
+    Artifact,
+    Candidate,
+    Device,
+    Format,
+    Machine,
+    Manifest,
+    Precision,
+    Preprocess,
+    Provenance,
+    Target,
+)
 from tests import networks
 
 Logits = NDArray[np.float32]
@@ -52,19 +63,24 @@ def write_bundle(
     logits: Mapping[str, Logits],
     labels: NDArray[np.int64],
     target: Target = TARGET,
+    images: Path | None = None,
+    preprocess: Preprocess = networks.PREPROCESS,
 ) -> Bundle:
-    """Write and open a bundle of `artifacts`, whose bytes and host logits are given by name, and the reference's."""
-    samples = networks.inputs(len(labels))
+    """Write and open a bundle of `artifacts`, whose bytes and host logits are given by name, and the reference's.
+
+    Its images are random ones, or those of an .npy file.
+    """
+    source = images or writer.array_bytes(networks.inputs(len(labels)))
     contents = (
         *(writer.Content(path=item.path, source=files[item.name]) for item in artifacts),
-        writer.Content(path=INPUTS, source=writer.array_bytes(samples)),
+        writer.Content(path=INPUTS, source=source),
         writer.Content(path=LABELS, source=writer.array_bytes(labels)),
         writer.Content(path=REFERENCE, source=writer.arrays_bytes(logits)),
     )
     manifest = Manifest(
         name="net",
         target=target,
-        preprocess=networks.PREPROCESS,
+        preprocess=preprocess,
         classes=tuple(f"class {index}" for index in range(logits[FP32_REFERENCE].shape[1])),
         samples=len(labels),
         artifacts=tuple(artifacts),

@@ -64,8 +64,8 @@ def make(content: bytes, question: Question, named_like: bytes | None = None) ->
         # As the device will: without integer kernels for signed activations x86 renames most of them.
         kept = _producers(_optimised(content, [SIGNED] * question.exact_int8))
         nodes = _producers(model)
-        names = [name for name in _borders(model) if name in kept]
-        names = list(_harmless(content, [it for it in names if _computes(_layer(it, nodes, names))], question))
+        found = [name for name in _borders(model) if name in kept]
+        names = list(_harmless(content, [name for name in found if _computes(_layer(name, nodes, found))], question))
         probe = with_outputs(content, names)
         executed = _producers(_optimised(probe, [EXACT] * question.exact_int8))
     if not names:

@@ -15,6 +15,8 @@ from runner.report import ArtifactReport, Report
 
 COLUMNS = ("board", "artifact", "latency", "x host", "top-1", "points", "flips", "logits", "status")
 FAILED = "failed"
+IDENTICAL = "none: every logit of every artifact that ran is the host's own"
+UNTOLD = "its report does not say for which sample the logits differ most: pack the bundle again"
 
 
 def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str) -> Page:
@@ -134,7 +136,12 @@ def _diverging(result: BoardResult) -> Iterator[str]:
     for found in result.divergences:
         yield f"{result.name}: {sentence(found)}"
     if not result.divergences:
-        yield f"{result.name}: none: every logit of every artifact that ran is the host's own"
+        yield f"{result.name}: {IDENTICAL if _is_identical(result) else UNTOLD}"
+
+
+def _is_identical(result: BoardResult) -> bool:
+    artifacts = result.report.artifacts if result.report else ()
+    return all(it.accuracy.identical_to_host for it in artifacts if it.accuracy)
 
 
 def _layers(board: str, found: Divergence) -> Iterator[Block]:

@@ -9,6 +9,7 @@ import click
 from packager.cli_options import PATH, common_options, source_options
 from packager.remote.cli import bench, doctor
 from runner import __version__, edge
+from runner.cli_look import look
 from runner.errors import LIMIT_MISSED, UsageError, nearest
 from runner.terminal import Terminal
 
@@ -108,14 +109,7 @@ def pack(  # noqa: PLR0913 - one for each option that is no recipe's
 
 
 def _show(page: "Page") -> None:
-    from runner.render.page import WIDTH, as_text  # noqa: PLC0415 - heavy
-
-    emphasis, width = _bold if edge.colour(sys.stderr) else str, edge.columns(sys.stderr, WIDTH)
-    click.echo("\n" + as_text(page, emphasis, width), nl=False, err=True, color=True)
-
-
-def _bold(text: str) -> str:
-    return click.style(text, bold=True)
+    click.echo("\n" + look(sys.stderr).show(page, page), nl=False, err=True, color=True)
 
 
 @pack.command(short_help="List the targets.")

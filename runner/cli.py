@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner import __version__, edge
+from runner.cli_look import look
 from runner.cli_options import (
     artifact_option,
     batch_option,
@@ -25,7 +26,7 @@ from runner.progress_lines import JsonLines
 from runner.terminal import Terminal
 
 if TYPE_CHECKING:
-    from runner.output import Look, Output
+    from runner.output import Output
     from runner.report import Effort
 
 MEASURE = "run"
@@ -111,7 +112,7 @@ def measure(  # noqa: PLR0913 - one parameter per option
         seed=seed,
         profile_ops=profile_ops,
     )
-    _finish(ctx, commands.measure_bundle(request, _look(as_json=as_json), _progress(progress_style)))
+    _finish(ctx, commands.measure_bundle(request, look(sys.stdout, as_json=as_json), _progress(progress_style)))
 
 
 @bench_runner.command(short_help="Check a bundle's hashes, or a report's figures.")
@@ -147,8 +148,8 @@ def compare(
     from runner import commands, requests  # noqa: PLC0415 - heavy
 
     wanted = requests.Stated(**stated)
-    look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
-    _finish(ctx, commands.compare_reports(host, device, wanted, look))
+    shown = look(sys.stdout, as_json=wanted.as_json, as_markdown=wanted.as_markdown)
+    _finish(ctx, commands.compare_reports(host, device, wanted, shown))
 
 
 @bench_runner.command(short_help="Measure two bundles in turn, and compare them.")
@@ -199,8 +200,8 @@ def ab(  # noqa: PLR0913 - one parameter per option
         seed=seed,
         stated=wanted,
     )
-    look = _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown)
-    _finish(ctx, commands.take_turns(request, look, _progress(progress_style)))
+    shown = look(sys.stdout, as_json=wanted.as_json, as_markdown=wanted.as_markdown)
+    _finish(ctx, commands.take_turns(request, shown, _progress(progress_style)))
 
 
 @bench_runner.command(short_help="Test how well this machine can be measured.")
@@ -233,7 +234,7 @@ def selftest(  # noqa: PLR0913 - one parameter per option
     request = requests.SelfTestRequest(
         bundle=bundle, artifact=artifact, threads=threads, pairs=(pairs, changed, changed)
     )
-    _finish(ctx, commands.self_test(request, _look(as_json=as_json), _progress(progress_style)))
+    _finish(ctx, commands.self_test(request, look(sys.stdout, as_json=as_json), _progress(progress_style)))
 
 
 @bench_runner.command(short_help="Show what this machine is, and what it can run.")
@@ -243,7 +244,7 @@ def device(ctx: click.Context, *, as_json: bool) -> None:
     """Show what this machine is, which runtimes it has, and which integer kernels they will use."""
     from runner import machine  # noqa: PLC0415 - heavy
 
-    _finish(ctx, machine.show_device(_look(as_json=as_json)))
+    _finish(ctx, machine.show_device(look(sys.stdout, as_json=as_json)))
 
 
 @bench_runner.command(hidden=True)
@@ -278,21 +279,6 @@ def _hold_numpy(*, to_measure: bool = False) -> None:
 
 def _progress(style: str) -> Progress:
     return JsonLines(sys.stderr) if style == "json" else Terminal(sys.stderr)
-
-
-def _look(*, as_json: bool, as_markdown: bool = False) -> "Look":
-    from runner.output import Look  # noqa: PLC0415 - heavy
-    from runner.render.page import WIDTH  # noqa: PLC0415 - heavy
-
-    return Look(
-        style="json" if as_json else "markdown" if as_markdown else "text",
-        emphasis=_bold if edge.colour(sys.stdout) else str,
-        width=edge.columns(sys.stdout, WIDTH),
-    )
-
-
-def _bold(text: str) -> str:
-    return click.style(text, bold=True)
 
 
 def _finish(ctx: click.Context, output: "Output") -> None:

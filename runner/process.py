@@ -138,6 +138,13 @@ class Process:
     gpu_reserved_bytes: int | None = None
     """The most that the runtime held of it, what it keeps for later included; the CUDA context is in neither."""
 
+    @property
+    def timed_gpu(self) -> tuple[GpuCounters, ...]:
+        """What the GPU said within the timed window: around it the GPU is idle, and its clock low."""
+        usage = self.usage
+        within = [it for it in self.machine if usage and usage.began_ns <= it.monotonic_ns <= usage.ended_ns]
+        return tuple(it.gpu for it in within if it.gpu)
+
 
 def share(part: int | None, whole: int | None) -> float | None:
     """Return part / whole, or None where one is unknown or there is no whole."""

@@ -91,7 +91,7 @@ class FakeNvml:
         return f"GPU-{BUS_IDS.index(handle)}"
 
     def nvmlDeviceGetPciInfo(self, handle: str) -> object:
-        return SimpleNamespace(busId=handle.encode())
+        return SimpleNamespace(busId=handle)
 
     def nvmlDeviceGetCudaComputeCapability(self, handle: str) -> tuple[int, int]:
         return 9, 0

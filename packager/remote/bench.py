@@ -6,6 +6,7 @@ from typing import Literal
 
 from packager.explain import Divergence
 from packager.remote import failures, link, running, setup
+from packager.remote.agent.place import TEMPORARY
 from packager.remote.board import interpreter
 from packager.remote.destination import Destination
 from packager.remote.explaining import divergences
@@ -21,7 +22,8 @@ from runner.report import Report
 from runner.runtimes import KNOWN
 
 BUNDLE = "net.edgepack"
-REPORT = "report.json"
+REPORT = f"{TEMPORARY}/report.json"
+"""Where no report of an earlier attempt can be found."""
 SPARE_BYTES = 64 << 20
 """What a run needs on the disk beside the bundle, its artifacts unpacked included, as far as it is not their size."""
 

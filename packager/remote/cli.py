@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from packager.cli_options import PATH
-from runner import edge
+from runner.cli_look import look
 from runner.cli_options import artifact_option, effort_options, stated_options
 from runner.cli_types import Counts, Duration
 from runner.errors import UsageError
@@ -15,7 +15,6 @@ from runner.terminal import Terminal
 
 if TYPE_CHECKING:
     from packager.remote.display import Display
-    from runner.output import Look
     from runner.report import Effort
 
 on_option = click.option("--on", multiple=True, metavar="[USER@]HOST|NAME", help="A board; may be given again.")
@@ -98,7 +97,8 @@ def bench(  # noqa: PLR0913 - one parameter per option
         retries=retries,
         jobs=jobs,
     )
-    found = commands.bench(request, _look(as_json=wanted.as_json, as_markdown=wanted.as_markdown), _display())
+    shown = look(sys.stdout, as_json=wanted.as_json, as_markdown=wanted.as_markdown)
+    found = commands.bench(request, shown, _display())
     click.echo(found.text, nl=False, color=True)
     ctx.exit(found.exit_code)
 
@@ -117,24 +117,9 @@ def doctor(ctx: click.Context, *, host: str, inventory: Path | None, ssh_config:
     from packager.remote import commands, destination  # noqa: PLC0415 - heavy
 
     (board,) = destination.destinations((host,), inventory, ssh_config)
-    found = commands.doctor(board, _look(as_json=as_json))
+    found = commands.doctor(board, look(sys.stdout, as_json=as_json))
     click.echo(found.text, nl=False, color=True)
     ctx.exit(found.exit_code)
-
-
-def _look(*, as_json: bool, as_markdown: bool = False) -> "Look":
-    from runner.output import Look  # noqa: PLC0415 - heavy
-    from runner.render.page import WIDTH  # noqa: PLC0415 - heavy
-
-    return Look(
-        style="json" if as_json else "markdown" if as_markdown else "text",
-        emphasis=_bold if edge.colour(sys.stdout) else str,
-        width=edge.columns(sys.stdout, WIDTH),
-    )
-
-
-def _bold(text: str) -> str:
-    return click.style(text, bold=True)
 
 
 def _display() -> "Display":

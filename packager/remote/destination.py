@@ -75,6 +75,8 @@ def _checked(host: Host, name: str) -> Host:
     if not host.address or host.address.startswith("-") or re.search(r"[\s\x00-\x1f\x7f]", host.address):
         what = f"{host.address!r} is no address of a board" + (f" ({name})" if name != host.address else "")
         raise UsageError(what, where="--on", advice="HOST, USER@HOST, or a name of your ssh configuration")
+    if host.python and not host.python.isprintable():
+        raise UsageError(f"{host.python!r} is no path", where=f"hosts.{name}.python", advice="a Python on the board")
     if host.port is not None and not 0 < host.port < 1 << 16:
         raise UsageError(f"{host.port} is no port", where=f"hosts.{name}.port", advice="1 to 65535, or leave it out")
     return host

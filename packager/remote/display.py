@@ -76,12 +76,13 @@ class Live:
 
     def __init__(self, console: Console) -> None:
         self._bars = Bars(
-            TextColumn("[bold]{task.fields[board]}", justify="left"),
-            TextColumn("{task.description}"),
+            # No markup: what stands in brackets is a board's own.
+            TextColumn("{task.fields[board]}", style="bold", markup=False),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}", justify="right"),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             transient=True,
         )

@@ -15,13 +15,11 @@ from packager.remote.result import BoardResult, failure
 from runner.compare import compare
 from runner.compare.comparison import Comparison, Limits, Margins
 from runner.edge import INTERRUPTED
-from runner.errors import EdgepackError
+from runner.errors import EdgepackError, MeasurementError
 from runner.progress import Progress
 from runner.report import Report
 from runner.report_file import report_file
 
-FIRST_WAIT_S = 2.0
-"""Before the second attempt; doubled before each that follows."""
 LOOK_S = 0.2
 
 
@@ -37,6 +35,8 @@ class FleetOrder:
     output: Path
     """A folder for their reports."""
     retries: int = 2
+    first_wait_s: float = 2.0
+    """Before the second attempt; doubled before each that follows."""
     jobs: int = 32
     """How many boards at once."""
 
@@ -48,13 +48,19 @@ def run(destinations: Sequence[Destination], order: FleetOrder, display: Display
     """
     ending = threading.Event()
     with ThreadPoolExecutor(max_workers=min(order.jobs, len(destinations))) as pool:
-        futures = [pool.submit(_board, each, order, display, ending) for each in destinations]
-        try:
+        futures: list[Future[BoardResult]] = []
+
+        def work() -> None:
+            for each in destinations[len(futures) :]:
+                futures.append(pool.submit(_board, each, order, display, ending))
             _wait(futures)
+
+        try:
+            work()
         except KeyboardInterrupt:
             ending.set()
             display.say("interrupted: the boards are asked to end, and their reports are brought back")
-            _wait(futures)
+            work()
     return tuple(future.result() for future in futures)
 
 
@@ -80,13 +86,17 @@ def _attempts(destination: Destination, order: FleetOrder, progress: Progress, e
         try:
             found = bench.attempt(destination, order.order, progress, ending.is_set)
             return _held(result, found, destination, order)
+        except OSError as error:
+            what = f"{error.filename or 'the line'}: {error.strerror or error}"
+            failed = MeasurementError(what, where=destination.name)
+            return replace(result, failure=failure(failed), exit_code=failed.exit_code)
         except EdgepackError as error:
             again = isinstance(error, failures.WORTH_ANOTHER) and result.attempts <= order.retries
             if not again or ending.is_set():
                 code = INTERRUPTED if ending.is_set() else error.exit_code
                 return replace(result, failure=replace(failure(error), exit_code=code), exit_code=code)
-            wait_s = FIRST_WAIT_S * 2 ** (result.attempts - 1)
-            progress.say(f"{error.what}; trying again in {wait_s:.0f} s")
+            wait_s = order.first_wait_s * 2 ** (result.attempts - 1)
+            progress.say(f"{error.what}; trying again in {wait_s:g} s")
             ending.wait(wait_s)
 
 

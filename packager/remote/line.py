@@ -1,7 +1,9 @@
 """The line to a board: ssh with the agent at its other end, and messages both ways."""
 
 import contextlib
+import os
 import queue
+import select
 import subprocess
 import threading
 import time
@@ -15,7 +17,7 @@ from packager.remote.messages import Message
 from runner import codec
 from runner.errors import EdgepackError, RuntimeUnavailable
 
-BEAT_S = 10.0
+BEAT_S = 5.0
 LOOK_S = 0.2
 """How often somebody who waits may look at something else."""
 HANG_UP_S = 2.0
@@ -52,22 +54,26 @@ class Line:
 
     destination: Destination
     process: "subprocess.Popen[bytes]"
+    silence_s: float
+    """For how long the board may take nothing of what is sent."""
     greeted: bool = False
     """The agent has answered: what ends the line from now on is no matter of keys and addresses."""
     _inbox: "queue.Queue[Received | None]" = field(default_factory=queue.Queue)
     """None is the end of the line."""
     _said: deque[str] = field(default_factory=lambda: deque(maxlen=WORDS))
+    _greeting: deque[str] = field(default_factory=lambda: deque(maxlen=WORDS))
+    """What came before the agent: all there is to go by where an account has no shell."""
     _sending: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _heard_s: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def open(cls, destination: Destination, connect_s: float) -> "Line":
+    def open(cls, destination: Destination, patience: Patience) -> "Line":
         """Start ssh, and give it the agent. Raises EdgepackError."""
         try:
             process = subprocess.Popen(
-                ssh.command(destination, connect_s),
+                ssh.command(destination, patience.connect_s),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -75,7 +81,11 @@ class Line:
             )
         except FileNotFoundError:
             raise RuntimeUnavailable("there is no ssh here", advice="sudo apt install openssh-client") from None
-        line = cls(destination=destination, process=process)
+        except OSError as error:
+            raise RuntimeUnavailable(f"ssh cannot be started: {error.strerror}", where=destination.name) from None
+        assert process.stdin
+        os.set_blocking(process.stdin.fileno(), False)
+        line = cls(destination=destination, process=process, silence_s=patience.silence_s)
         line.start(line.hear_ssh)
         line.start(line.listen)
         return line
@@ -86,13 +96,14 @@ class Line:
 
     def send_bytes(self, data: bytes) -> None:
         """Send raw bytes. Raises EdgepackError."""
-        assert self.process.stdin
+        left, taken_s = memoryview(data), time.monotonic()
         with self._sending:
-            try:
-                self.process.stdin.write(data)
-                self.process.stdin.flush()
-            except (OSError, ValueError):
-                raise self._gone() from None
+            while left:
+                written = self._write(left)
+                left = left[written:]
+                taken_s = time.monotonic() if written else taken_s
+                if time.monotonic() - taken_s > self.silence_s:
+                    raise self._silent(self.silence_s)
 
     def arrived(self, silence_s: float) -> Received | None:
         """Return what the board says, or None after a moment.
@@ -105,8 +116,7 @@ class Line:
         except queue.Empty:
             if time.monotonic() - self._heard_s < silence_s:
                 return None
-            what = f"silent for {silence_s:.0f} s"
-            raise failures.Lost(what, where=self.destination.name, advice="see what else it is doing") from None
+            raise self._silent(silence_s) from None
         if found is None:
             self._inbox.put(None)  # for whoever asks again
             raise self._gone()
@@ -119,7 +129,7 @@ class Line:
     def hang_up(self) -> None:
         """End ssh, whatever it is at."""
         self._over.set()
-        with contextlib.suppress(OSError):
+        with self._sending, contextlib.suppress(OSError):
             if self.process.stdin:
                 self.process.stdin.close()
         try:
@@ -129,9 +139,6 @@ class Line:
             self.process.wait()
         for thread in self._threads:
             thread.join(timeout=HANG_UP_S)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream:
-                stream.close()
 
     def start(self, work: Callable[[], None]) -> None:
         """Let a part of this run beside the others."""
@@ -142,20 +149,24 @@ class Line:
     def hear_ssh(self) -> None:
         """Keep what ssh says, and the agent where it fails."""
         assert self.process.stderr
-        for line in self.process.stderr:
-            if text := line.decode(errors="replace").strip():
-                self._said.append(text)
+        # Closed here and by nobody else: a connection that ssh shares and keeps may hold it open for long.
+        with self.process.stderr as stream:
+            for line in stream:
+                if text := line.decode(errors="replace").strip():
+                    self._said.append(text)
 
     def listen(self) -> None:
         """Put what the board says where `arrived` finds it, until the line ends."""
         assert self.process.stdout
-        with contextlib.suppress(OSError, ValueError):
-            for line in self.process.stdout:
+        with contextlib.suppress(OSError, ValueError), self.process.stdout as stream:
+            for line in stream:
                 # A login may greet: what is not ours is passed over.
-                if line.startswith(b"{"):
+                if not line.startswith(b"{"):
+                    self._greeting.append(line.decode(errors="replace").strip())
+                else:
                     with contextlib.suppress(codec.InvalidDocumentError):
                         message = codec.read_json(Message, line)
-                        payload = self.process.stdout.read(message.bytes or 0)
+                        payload = stream.read(message.bytes or 0)
                         self._inbox.put(Received(message=message, payload=payload))
         self._inbox.put(None)
 
@@ -165,12 +176,32 @@ class Line:
             while not self._over.wait(BEAT_S):
                 self.send({"do": "beat"})
 
+    def _write(self, data: memoryview) -> int:
+        """Write what is taken within a moment, and return how much that is. Raises EdgepackError."""
+        if self._over.is_set():
+            raise self._gone()
+        assert self.process.stdin
+        try:
+            handle = self.process.stdin.fileno()
+            poll = select.poll()
+            poll.register(handle, select.POLLOUT)
+            return os.write(handle, data) if poll.poll(LOOK_S * 1000) else 0
+        except BlockingIOError:
+            return 0
+        except (OSError, ValueError):
+            raise self._gone() from None
+
+    def _silent(self, silence_s: float) -> EdgepackError:
+        what = f"silent for {silence_s:g} s"
+        return failures.Lost(what, where=self.destination.name, advice="see what else it is doing")
+
     def _gone(self) -> EdgepackError:
         """Return why the line has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=HANG_UP_S)
+        self._threads[0].join(timeout=HANG_UP_S)  # for the last that ssh has said
         name, address = self.destination.name, self.destination.host.address
         if self.greeted:
             last = self._said[-1] if self._said else "the connection ended"
             return failures.Lost(f"lost: {last}", where=name, advice="see that it is on, and not short of memory")
-        return failures.of_ssh("\n".join(self._said), address, name)
+        return failures.of_ssh("\n".join(self._said or self._greeting), address, name)

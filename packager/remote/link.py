@@ -11,7 +11,7 @@ from packager.remote import failures, ssh
 from packager.remote.destination import Destination
 from packager.remote.line import Line, Patience, Received
 from packager.remote.messages import PROTOCOL, BoardFacts, Message
-from runner.errors import EdgepackError
+from runner.errors import BundleError, EdgepackError
 
 BLOCK_BYTES = 1 << 20
 PYTHON = "python"
@@ -51,7 +51,9 @@ def connect(
     `session` names its folder on the board: what an attempt that was cut off brought there is found by the next one of
     that name. Raises Lost, Refusal, RuntimeUnavailable where there is no Python, and Ended.
     """
-    line = Line.open(destination, patience.connect_s)
+    if wants_end():
+        raise Ended("interrupted", where=destination.name)
+    line = Line.open(destination, patience)
     try:
         board = _begin(line, session, patience, wants_end)
         try:
@@ -62,7 +64,9 @@ def connect(
                 with contextlib.suppress(EdgepackError):
                     board.close()
             raise
-        board.close()
+        # What is in hand is not given up because the line ended now: the board tidies up by itself.
+        with contextlib.suppress(failures.Lost):
+            board.close()
     finally:
         line.hang_up()
 
@@ -86,16 +90,22 @@ class Board:
 
         Raises EdgepackError.
         """
-        self.line.send({"do": "put", "name": name, "size_bytes": path.stat().st_size, "sha256": _sha256(path)})
+        size_bytes = path.stat().st_size
+        self.line.send({"do": "put", "name": name, "size_bytes": size_bytes, "sha256": _sha256(path)})
         answer = self._answer().message
-        done(answer.have_bytes or 0)
+        have_bytes = answer.have_bytes or 0
+        done(have_bytes)
         if answer.whole:
             return True
         with path.open("rb") as file:
-            file.seek(answer.have_bytes or 0)
-            while data := file.read(BLOCK_BYTES):
+            file.seek(have_bytes)
+            while have_bytes < size_bytes:
+                data = file.read(min(BLOCK_BYTES, size_bytes - have_bytes))
+                if not data:
+                    raise BundleError("it became shorter while it was sent", where=str(path))
                 self.line.send({"do": "data", "bytes": len(data)}, data)
-                done(self._answer().message.have_bytes or 0)
+                have_bytes = self._answer().message.have_bytes or 0
+                done(have_bytes)
         self._answer()
         return False
 
@@ -116,7 +126,7 @@ class Board:
                 raise Ended("did not end when it was asked to", where=self.name)
             if timeout_s is not None and now_s - began_s > timeout_s:
                 self._kill()
-                what = f"not done within {timeout_s:.0f} s"
+                what = f"not done within {timeout_s:g} s"
                 raise failures.TooSlow(what, where=self.name, advice="a longer --timeout, or less --effort")
             found = self.line.arrived(self.patience.silence_s)
             if found and found.message.exit is not None:
@@ -133,8 +143,12 @@ class Board:
         """End the session in order, and see that the board has done it. Raises EdgepackError."""
         self.wants_end = never
         self.line.send({"do": "close", "keep": self.keep})
-        while not self._answer().message.closed:
-            pass
+        ends_s = time.monotonic() + self.patience.stop_s
+        while time.monotonic() < ends_s:
+            found = self.line.arrived(self.patience.silence_s)
+            if found and found.message.closed:
+                return
+        raise failures.Lost(f"did not end the session within {self.patience.stop_s:g} s", where=self.name)
 
     @property
     def name(self) -> str:
@@ -153,7 +167,9 @@ class Board:
 def _begin(line: Line, session: str, patience: Patience, wants_end: Callable[[], bool]) -> Board:
     """Give the board its agent, and open the session's folder."""
     name = line.destination.name
-    line.send_bytes(ssh.program())
+    # A board without Python has said so and gone before it was given anything.
+    with contextlib.suppress(EdgepackError):
+        line.send_bytes(ssh.program())
     hello = _answer(line, patience.hello_s, wants_end).message
     if hello.no_python:
         raise failures.NoPythonError(hello.no_python, name)

@@ -38,7 +38,7 @@ class NoPython:
     """The version of a Python that does not."""
     machine: str
     bits: str = ""
-    """Of a long, in the programs that the board has."""
+    """Of the programs that the board has, by the header of its shell."""
     system: str = ""
     board: str = ""
     """Its own name of itself, as in the device tree."""

@@ -17,6 +17,7 @@ COLUMNS = ("board", "artifact", "latency", "x host", "top-1", "points", "flips",
 FAILED = "failed"
 IDENTICAL = "none: every logit of every artifact that ran is the host's own"
 UNTOLD = "its report does not say for which sample the logits differ most: pack the bundle again"
+NOT_RUN = "not run"
 
 
 def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str) -> Page:
@@ -61,7 +62,8 @@ def _rows(result: BoardResult, notes: dict[str, int], times: Scale) -> Iterator[
         found = compared.get(artifact.name)
         numbers = sorted({notes[reason.line] for reason in _reasons(artifact, found)})
         marks = f" [{', '.join(map(str, numbers))}]" if numbers else ""
-        status = worst((*result.report.reasons, *artifact.reasons))
+        ran = artifact.accuracy or artifact.latency
+        status = worst((*result.report.reasons, *artifact.reasons)) if ran else NOT_RUN
         yield (result.name, f"{artifact.name}{marks}", *_figures(artifact, found, times), status)
 
 

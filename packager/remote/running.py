@@ -1,6 +1,7 @@
 """The runner on a board, seen from here: its lines become progress, and what it ended with an error."""
 
 import contextlib
+import signal
 from dataclasses import dataclass
 
 from packager.remote.link import Board, Listener
@@ -43,11 +44,10 @@ class Ended:
         begins = [index for index, line in enumerate(self.said) if line.startswith(ERROR)]
         if not begins:
             last = self.said[-1] if self.said else "nothing"
-            return kind(f"the run there ended with {self.exit_code}, and said {last}", where=where)
-        lines = self.said[begins[-1] :]
-        advice = next((line.removeprefix(TRY) for line in lines if line.startswith(TRY)), "")
-        what = " ".join(line.strip() for line in lines if not line.startswith(TRY)).removeprefix(ERROR)
-        return kind(what, where=where, advice=advice)
+            return kind(f"the run there {_ended(self.exit_code)}, and said {last}", where=where)
+        told = "\n".join(self.said[begins[-1] :]).removeprefix(ERROR)
+        what, _, advice = told.partition(f"\n{TRY}")
+        return kind(" ".join(what.split()), where=where, advice=advice)
 
 
 def run(board: Board, argv: list[str], progress: Progress, timeout_s: float | None) -> Ended:
@@ -57,7 +57,7 @@ def run(board: Board, argv: list[str], progress: Progress, timeout_s: float | No
         shown = Shown(progress, stack)
 
         def err(line: str) -> None:
-            event = _event(line)
+            event = read(line)
             if event:
                 shown.show(event)
             else:
@@ -93,7 +93,16 @@ class Shown:
         self._done = event.done
 
 
-def _event(line: str) -> Event | None:
+def _ended(exit_code: int) -> str:
+    """Return how a program ended, as Python counts it: below zero by a signal."""
+    if exit_code >= 0:
+        return f"ended with {exit_code}"
+    killed = ", as Linux does where memory runs out" if exit_code == -signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-exit_code).name}{killed}"
+
+
+def read(line: str) -> Event | None:
+    """Return what a line of the runner says of its progress; None where it is another line."""
     if not line.startswith("{"):
         return None
     try:

@@ -22,25 +22,29 @@ module.main()
 # Python runs what comes after the line that says how many bytes it is: nothing is written, and no quoting is needed.
 BOOT = "import sys; exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
 # The board's own shell finds a Python that suffices; every word in here is constant, and the one that is not is "$1".
+# An empty line before all else, for a greeting may end without one; -P, for a home may have a json.py.
 FIND = """
+echo
 for p in "$1" "${XDG_CACHE_HOME:-$HOME/.cache}"/edgepack/venv*/bin/python python3 \
 python3.14 python3.13 python3.12 python3.11; do
   if [ -n "$p" ] && "$p" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
-    exec "$p" -c "$2"
+    exec "$p" -P -c "$2"
   fi
   if [ -n "$p" ] && [ "$p" = "$1" ]; then break; fi
 done
+bits() { case "$(od -An -tu1 -j4 -N1 /bin/sh 2>/dev/null)" in *1*) echo 32;; *2*) echo 64;; esac; }
 plain() { tr -d '"\\\\[:cntrl:]'; }
 printf '{"edgepack": 1, "no_python": {"found": "%s", "machine": "%s", "bits": "%s", "system": "%s", "board": "%s", \
 "features": "%s"}}\\n' \
 "$("${1:-python3}" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)" "$(uname -m)" \
-"$(getconf LONG_BIT 2>/dev/null)" "$(sed -n 's/^PRETTY_NAME=//p' /etc/os-release 2>/dev/null | plain)" \
+"$(bits)" "$(sed -n 's/^PRETTY_NAME=//p' /etc/os-release 2>/dev/null | plain)" \
 "$(cat /proc/device-tree/model 2>/dev/null | plain)" \
 "$(grep -m 1 -E '^(Features|flags)' /proc/cpuinfo 2>/dev/null | cut -d : -f 2 | plain)"
 """
 OPTIONS = {
     "BatchMode": "yes",  # no password is asked for, and none is read
     "ClearAllForwardings": "yes",
+    "ControlMaster": "no",  # a shared connection that is there is used, but none is left behind
     "ForwardAgent": "no",
     "ForwardX11": "no",
     "LogLevel": "ERROR",

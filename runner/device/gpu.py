@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.device.cuda import CudaDevice, cuda_devices
 from runner.device.files import count, read_pairs
-from runner.device.nvml import Closed, Library, open_library
+from runner.device.nvml import Closed, Library, as_text, open_library
 from runner.facts import Gpu
 from runner.process import GpuCounters
 
@@ -50,12 +50,11 @@ class GpuSensor:
         """Ask for everything that stays."""
         library, gpu = self.library, self.handle
         total = getattr(library.ask("nvmlDeviceGetMemoryInfo", gpu), "total", None)
-        place: object = getattr(library.ask("nvmlDeviceGetPciInfo", gpu), "busId", None)
         capability = library.ask("nvmlDeviceGetCudaComputeCapability", gpu)
         return Gpu(
             name=library.text("nvmlDeviceGetName", gpu) or "unknown",
             uuid=library.text("nvmlDeviceGetUUID", gpu),
-            pci_bus_id=place.decode(errors="replace") if isinstance(place, bytes) else None,
+            pci_bus_id=as_text(getattr(library.ask("nvmlDeviceGetPciInfo", gpu), "busId", None)),
             compute_capability=".".join(map(str, capability)) if isinstance(capability, Sequence) else None,
             memory_bytes=total if isinstance(total, int) else None,
             max_sm_mhz=library.count("nvmlDeviceGetMaxClockInfo", gpu, SM),

@@ -53,10 +53,8 @@ class Library:
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
     def text(self, name: str, *arguments: object) -> str | None:
-        """Return a text, or None; older releases give bytes."""
-        found = self.ask(name, *arguments)
-        found = found.decode(errors="replace") if isinstance(found, bytes) else found
-        return found if isinstance(found, str) else None
+        """Return a text, or None."""
+        return as_text(self.ask(name, *arguments))
 
     def switch(self, name: str, *arguments: object) -> bool | None:
         """Return whether something is on, or None; of a current and a pending state the current one."""
@@ -76,6 +74,12 @@ class Library:
         mismatch: object = getattr(self.module, "NVMLLibraryMismatchError", None)
         found = mismatch if isinstance(mismatch, type) and issubclass(mismatch, Exception) else self.module.NVMLError
         return self.module.NVMLError, found
+
+
+def as_text(found: object) -> str | None:
+    """Return a text as such, or None where it is none; older releases give bytes."""
+    found = found.decode(errors="replace") if isinstance(found, bytes) else found
+    return found if isinstance(found, str) else None
 
 
 def open_library(root: Path, module: Nvml | None = None) -> Library | Closed:

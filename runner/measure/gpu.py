@@ -35,7 +35,7 @@ LOCK = "as root: nvidia-smi --lock-gpu-clocks=MHZ,MHZ with less than it holds, -
 def gpu_disturbances(processes: Sequence[Process]) -> Iterator[Reason]:
     """Yield what the GPU met while processes were timed on it, with how many of them, and at its worst."""
     yield from disturbances(processes, KINDS)
-    clocks = [gpu.sm_mhz for process in processes for gpu in timed(process) if gpu.sm_mhz]
+    clocks = [gpu.sm_mhz for process in processes for gpu in process.timed_gpu if gpu.sm_mhz]
     least, most = min(clocks, default=0), max(clocks, default=0)
     if most > MOVED * least:
         detail = f"the GPU's clock moved between {least:,} and {most:,} MHz while it was timed: nothing holds it"
@@ -58,13 +58,6 @@ def gpu_reasons(runtime: RuntimeFacts, facts: DeviceFacts, before: DeviceState) 
         yield Reason(code="mig", level="caveat", detail=detail, advice="a GPU that nobody else uses")
     if before.gpu:
         yield from _shared(before.gpu)
-
-
-def timed(process: Process) -> Sequence[GpuCounters]:
-    """Return what the GPU said within a process's timed window: around it the GPU is idle, and its clock low."""
-    usage = process.usage
-    within = [it for it in process.machine if usage and usage.began_ns <= it.monotonic_ns <= usage.ended_ns]
-    return [it.gpu for it in within if it.gpu]
 
 
 def _left_to_the_cpu(runtime: RuntimeFacts) -> Reason:
@@ -98,14 +91,14 @@ def _shared(idle: GpuCounters) -> Iterator[Reason]:
 
 def _events(wanted: Callable[[int], int]) -> Callable[[Process], float | None]:
     def figure(process: Process) -> float | None:
-        return wanted(reduce(or_, (gpu.event_reasons or 0 for gpu in timed(process)), 0))
+        return wanted(reduce(or_, (gpu.event_reasons or 0 for gpu in process.timed_gpu), 0))
 
     return figure
 
 
 def _others(process: Process) -> float | None:
     """Return how many programs there were beside the worker, at most."""
-    return max(((gpu.processes or 0) - 1 for gpu in timed(process)), default=0) or None
+    return max(((gpu.processes or 0) - 1 for gpu in process.timed_gpu), default=0) or None
 
 
 def _named(bits: float) -> str:

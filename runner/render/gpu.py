@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from runner import stats
 from runner.facts import Gpu
-from runner.measure.gpu import timed
 from runner.process import GpuCounters, Process
 from runner.render import units
 from runner.render.page import Block, Table, drop_empty_columns
@@ -97,7 +96,7 @@ def _processes(artifact: ArtifactReport) -> Sequence[Process]:
 
 
 def _values(artifact: ArtifactReport, read: Callable[[GpuCounters], float | None]) -> list[float]:
-    found = (read(gpu) for process in _processes(artifact) for gpu in timed(process))
+    found = (read(gpu) for process in _processes(artifact) for gpu in process.timed_gpu)
     return [each for each in found if each is not None]
 
 

@@ -71,11 +71,13 @@ def _text_lines(block: Block, emphasis: Emphasis, width: int) -> Iterator[str]:
         case Listing(head=head, lines=lines):
             yield head
             for line in lines:
-                yield from textwrap.wrap(line, width, initial_indent="  ", subsequent_indent="      ")
+                yield from textwrap.wrap(
+                    line, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+                )
         case Table():
             yield from _text_table(block, emphasis)
         case str():
-            yield from textwrap.wrap(block, width)
+            yield from textwrap.wrap(block, width, break_on_hyphens=False)
 
 
 def _text_table(table: Table, emphasis: Emphasis) -> Iterator[str]:

@@ -154,6 +154,7 @@ def test_the_facts_of_the_gpu_are_those_that_the_runtime_sees(measured: Measured
     assert gpu.memory_bytes is not None
     assert gpu.memory_bytes >= seen.total_memory or gpu.mig
     assert gpu.driver
+    assert gpu.pci_bus_id
     assert measured.report.device.cuda[0] == seen.name
 
 

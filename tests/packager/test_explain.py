@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
+from torch import nn
 
 import targets
 from packager import explain
 from packager.explain import Divergence, Probe, Tensors
 from runner.bundle import Bundle
+from runner.errors import StepError, UsageError
 from runner.measure import tensors
 from runner.render.page import as_text
 from runner.worker.order import Probing

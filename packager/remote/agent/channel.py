@@ -8,8 +8,11 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-SILENCE_S = 60.0
-"""After how long without a word from the host, which sends one every few seconds, it is taken for gone."""
+SILENCE_S = 30.0
+"""After how long without a word from the host, which sends one every few seconds, it is taken for gone.
+
+As soon as ssh itself takes the board for gone: the host's next attempt must not find this one still there.
+"""
 BLOCK_BYTES = 1 << 16
 
 
@@ -31,7 +34,9 @@ class Channel:
     def __init__(self, source: int, sink: int) -> None:
         self.source = source
         self._sink = sink
+        os.set_blocking(sink, False)
         self._read = b""
+        self._back: list[dict[str, Any]] = []
         self._sending = threading.Lock()
 
     def receive(self) -> dict[str, Any]:
@@ -43,11 +48,17 @@ class Channel:
 
     def arrived(self) -> Iterator[dict[str, Any]]:
         """Yield the messages that are here already, but for signs of life."""
+        back, self._back = self._back, []
+        yield from back
         while b"\n" in self._read:
             line, _, self._read = self._read.partition(b"\n")
             message: dict[str, Any] = json.loads(line)
             if message["do"] != "beat":
                 yield message
+
+    def put_back(self, message: dict[str, Any]) -> None:
+        """Leave a message for whoever receives next."""
+        self._back.append(message)
 
     def payload(self, size_bytes: int) -> bytes:
         """Return the raw bytes behind a message. Raises Lost."""
@@ -58,13 +69,20 @@ class Channel:
 
     def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
         """Send a message, whole even where several threads do. Raises Lost."""
-        data = json.dumps(message).encode() + b"\n" + payload
+        data = memoryview(json.dumps(message).encode() + b"\n" + payload)
         with self._sending:
-            try:
-                while data:
-                    data = data[os.write(self._sink, data) :]
-            except OSError:
-                raise Lost from None
+            while data:
+                data = data[self._write(data[:BLOCK_BYTES]) :]
+
+    def _write(self, data: memoryview) -> int:
+        try:
+            if not select.select([], [self._sink], [], SILENCE_S)[1]:
+                raise Lost
+            return os.write(self._sink, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            raise Lost from None
 
     def fill(self) -> None:
         """Wait for more, a while."""

@@ -1,13 +1,13 @@
 """What outlives a session that is cut off, and tidies up after it."""
 
-import contextlib
 import os
 import signal
 import time
 
-from packager.remote.agent.channel import Refused
 from packager.remote.agent.groups import stop
-from packager.remote.agent.place import Place, locked
+from packager.remote.agent.place import Place
+
+MOST_HANDLES = 1 << 16
 
 
 class Janitor:
@@ -42,23 +42,22 @@ def _tidy(reading: int, place: Place, lease_s: float) -> None:
     os.setsid()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    # sshd ends a session when nobody holds its pipes any more, and the folder's lock is this session's alone.
+    # sshd ends a session when nobody holds its pipes any more.
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
-    os.dup2(reading, 3)
-    os.closerange(4, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 16 else 1 << 16)
+    low, high = sorted((reading, place.lock))
+    for first, end in ((3, low), (low + 1, high), (high + 1, min(os.sysconf("SC_OPEN_MAX"), MOST_HANDLES))):
+        os.closerange(first, end)
     group, last = 0, ""
-    with os.fdopen(3) as lines:
+    with os.fdopen(reading) as lines:
         for line in lines:
             last = line.strip()
             group = int(last) if last.isdigit() else group
     if last == "done":
         return
     stop(group)
+    # Not before: whoever comes back must not measure beside what still runs.
+    os.close(place.lock)
     time.sleep(lease_s)
-    with contextlib.suppress(Refused, OSError), locked(place.folder):
-        # Whoever came back in the meantime has written a token of his own, or left on purpose what is there.
-        found = Place.read(place.folder)
-        if found and found.token == place.token:
-            place.remove()
+    place.remove_abandoned()

@@ -9,7 +9,7 @@ import time
 from packager.remote.agent.channel import Channel, Lost, Refused, refusal
 from packager.remote.agent.facts import facts
 from packager.remote.agent.janitor import Janitor
-from packager.remote.agent.place import Place, cache_folder, locked
+from packager.remote.agent.place import cache_folder, taken
 from packager.remote.agent.session import Session
 
 PROTOCOL = 1
@@ -26,9 +26,7 @@ def main() -> None:
     try:
         channel.send({"edgepack": PROTOCOL, "facts": facts()})
         message = channel.receive()
-        place = Place.take(cache_folder() / "sessions" / message["session"])
-        with locked(place.folder):
-            place.write()
+        with taken(cache_folder() / "sessions" / message["session"]) as place:
             janitor = Janitor(place, message["lease_s"])
             channel.send({"folder": str(place.folder)})
             threading.Thread(target=_beat, args=(channel,), daemon=True).start()

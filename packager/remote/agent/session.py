@@ -58,10 +58,15 @@ class Session:
         with part.open("ab") as file:
             if file.tell() > message["size_bytes"]:
                 file.truncate(0)
+                file.seek(0)
             have = file.tell()
             self._channel.send({"have_bytes": have})
             while have < message["size_bytes"]:
-                data = self._channel.payload(self._channel.receive()["bytes"])
+                following = self._channel.receive()
+                if following["do"] != "data":
+                    self._channel.put_back(following)
+                    return
+                data = self._channel.payload(following["bytes"])
                 file.write(data)
                 file.flush()
                 have += len(data)
@@ -101,13 +106,13 @@ class Session:
             )
         except FileNotFoundError as error:
             raise Refused("missing", f"{error.filename}: not found") from None
-        self._janitor.watch(child.pid)
         try:
+            self._janitor.watch(child.pid)
             self._forward(child)
             self._channel.send({"exit": child.wait()})
         finally:
             if child.poll() is None:
-                stop(child.pid)
+                stop(child.pid, child.poll)
                 child.wait()
             signal_group(child.pid, signal.SIGKILL)
             self._janitor.watch(0)
@@ -125,30 +130,39 @@ class Session:
                 # The child may well be silent for long, and the host never is.
                 if time.monotonic() - heard_s > SILENCE_S:
                     raise Lost
+                spoke = False
                 for key, _ in selector.select(SILENCE_S):
                     if key.data == "host":
                         self._hear(child.pid)
                         heard_s = time.monotonic()
                         continue
+                    spoke = True
                     stream: IO[bytes] = child.stdout if key.data == "out" else child.stderr
                     data = os.read(stream.fileno(), BLOCK_BYTES)
                     *lines, rest[key.data] = (rest[key.data] + data).split(b"\n")
                     if not data:
                         selector.unregister(stream)
-                        lines = [rest[key.data]] if rest[key.data] else []
                     for line in lines:
                         self._channel.send({key.data: line.decode(errors="replace")})
+                # What it has left behind may hold its streams open.
+                if not spoke and child.poll() is not None:
+                    break
+        for name, line in rest.items():
+            if line:
+                self._channel.send({name: line.decode(errors="replace")})
 
     def _hear(self, group: int) -> None:
         """Take what the host says while a program runs: that it shall end, or nothing but that it is there."""
         self._channel.fill()
         for message in self._channel.arrived():
-            if message["do"] in STOPS:
-                signal_group(group, STOPS[message["do"]])
+            if message["do"] not in STOPS:
+                # The host has given the program up, and goes on.
+                self._channel.put_back(message)
+            signal_group(group, STOPS.get(message["do"], signal.SIGKILL))
 
     def _path(self, name: str) -> Path:
         path = self._folder / name
-        if not path.resolve().is_relative_to(self._folder.resolve()):
+        if self._folder.resolve() not in path.resolve().parents:
             raise Refused("outside", f"{name} is outside the session's folder")
         return path
 

@@ -1,6 +1,10 @@
+"""What the tests of the road to a board share."""
+
 from pathlib import Path
 
 import pytest
+
+from tests.packager.remote.near import RUNS, Near, path_of
 
 
 @pytest.fixture
@@ -10,4 +14,18 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return folder
+
+
+@pytest.fixture
+def near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Near:
+    """A board with nothing in its home, behind an ssh that works."""
+    programs, home = tmp_path / "programs", tmp_path / "home"
+    programs.mkdir()
+    home.mkdir()
+    monkeypatch.setenv("PATH", path_of(programs))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    board = Near(programs, home)
+    board.ssh(RUNS)
+    return board

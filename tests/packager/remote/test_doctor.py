@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from packager.remote import ssh
 from packager.remote.doctor import Diagnosis, Lack, examine, without_python
 from packager.remote.doctor_page import doctor_page
 from packager.remote.failures import NoPythonError
 from packager.remote.link import Listener
-from packager.remote.messages import BoardFacts, NoPython
+from packager.remote.messages import BoardFacts, Message, NoPython
+from packager.remote.outlook import features_in
 from runner import codec, device
 from runner.render.page import as_text
 from tests.packager.remote.boards import PI5, FolderBoard, board_facts
@@ -183,6 +185,16 @@ def test_a_board_with_an_old_python_is_told_what_its_shell_knows() -> None:
     assert "system  Debian GNU/Linux 11 (bullseye), 64-bit programs" in page
     assert "this CPU has no dot product" in page
     assert "Pack for it: pack --target arm-qnnpack" in page
+
+
+def test_a_shell_without_a_python_tells_what_it_knows() -> None:
+    words = ["sh", "-c", ssh.FIND.strip(), "edgepack", "/nowhere/python3", ssh.BOOT]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    said = codec.read_json(Message, done.stdout).no_python
+    assert said
+    assert (said.found, said.machine, said.bits) == ("", platform.machine(), "64")
+    assert said.system == platform.freedesktop_os_release()["PRETTY_NAME"]
+    assert features_in(said.machine, said.features) == device.facts().features
 
 
 def test_a_32_bit_board_without_python_is_told_both() -> None:

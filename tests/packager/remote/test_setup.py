@@ -19,6 +19,7 @@ from tests.packager.remote.boards import FolderBoard, board_facts
 from tests.packager.remote.wheel_files import wheel
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
+(PIP,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
 
 
 @pytest.fixture
@@ -29,13 +30,17 @@ def index_of_all(index: Path) -> Path:
     wheel(index, "onnxruntime", "1.31", requires=["numpy>=1.21", "flatbuffers"])
     wheel(index, "flatbuffers", "25.1")
     wheel(index, "torch", "2.9.1")
+    shutil.copy(PIP, index)
     return index
 
 
 def board_here(
-    tmp_path: Path, packages: dict[str, str] | None = None, *, free_bytes: int = 20 << 30, has_ensurepip: bool = True
+    tmp_path: Path, packages: dict[str, str] | None = None, *, free_bytes: int = 20 << 30, has_ensurepip: bool = False
 ) -> FolderBoard:
-    """Return a fresh board: this Python, said to run on a Raspberry Pi."""
+    """Return a fresh board: this Python, said to run on a Raspberry Pi.
+
+    By default it is given a pip, which is faster by far than to have it make its own.
+    """
     folder, cache = tmp_path / "board" / "session", tmp_path / "board" / "cache"
     folder.mkdir(parents=True, exist_ok=True)
     facts = board_facts(
@@ -58,7 +63,7 @@ def inodes(folder: Path) -> dict[str, int]:
 
 
 def test_a_fresh_board_gets_an_environment_of_its_own(index_of_all: Path, tmp_path: Path) -> None:
-    board, progress = board_here(tmp_path), RecordingProgress()
+    board, progress = board_here(tmp_path, has_ensurepip=True), RecordingProgress()
     found = prepare(board, ["onnx"], progress)
     assert found.changed
     assert found.python == str(venv_of(board) / "bin" / "python")
@@ -110,7 +115,7 @@ def test_a_board_without_network_gets_its_wheels_from_here(
 ) -> None:
     # What is needed on x86 alone is not for this board, though it is played by such a machine.
     wheel(index_of_all, "torch", "2.9.1", requires=['nvidia-cublas-cu12; platform_machine == "x86_64"'])
-    board = board_here(tmp_path)
+    board = board_here(tmp_path, has_ensurepip=True)
 
     def lose_the_index() -> None:
         if (board.folder / "wheels").exists():
@@ -118,7 +123,7 @@ def test_a_board_without_network_gets_its_wheels_from_here(
 
     board.before_run = lose_the_index
     progress = RecordingProgress()
-    found = prepare(board, ["onnx", "torchscript"], progress, offline=True, store=tmp_path / "store")
+    found = prepare(board, ["onnx", "torchscript"], progress, offline=True)
     assert found.packages["torch"] == "2.9.1"
     assert "nvidia-cublas-cu12" not in found.packages
     copied = sorted(path.name.split("-")[0] for path in (board.folder / "wheels").iterdir())
@@ -128,15 +133,10 @@ def test_a_board_without_network_gets_its_wheels_from_here(
 
 
 def test_a_python_without_ensurepip_is_given_a_pip(index_of_all: Path, tmp_path: Path) -> None:
-    bundled = Path(ensurepip.__file__).parent / "_bundled"
-    for path in bundled.glob("pip-*.whl"):
-        shutil.copy(path, index_of_all)
     board = board_here(tmp_path, has_ensurepip=False)
-    found = prepare(board, ["onnx"], Silent(), store=tmp_path / "store")
+    found = prepare(board, ["onnx"], Silent())
     assert (found.packages["onnxruntime"], "pip" in found.packages) == ("1.31", False)
-    assert [path.name for path in (board.folder / "wheels").iterdir()] == [
-        path.name for path in bundled.glob("pip-*.whl")
-    ]
+    assert [path.name for path in (board.folder / "wheels").iterdir()] == [PIP.name]
 
 
 def test_a_set_up_that_was_cut_off_is_not_taken_for_whole(index_of_all: Path, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_set_up_that_fails_leaves_the_earlier_one_as_it_was(index_of_all: Path
 
 def test_a_board_without_network_is_sent_the_way_out(index: Path, tmp_path: Path) -> None:
     with pytest.raises(MeasurementError, match=r"pip failed there: Could not find a version .* numpy") as error:
-        prepare(board_here(tmp_path), ["onnx"], Silent())
+        prepare(board_here(tmp_path, has_ensurepip=True), ["onnx"], Silent())
     assert error.value.where == "pi"
     assert error.value.advice == "a network for the board, or --setup --offline, which brings all of it from here"
 
@@ -202,9 +202,9 @@ def test_a_package_that_cannot_be_imported_is_told_with_its_own_words(index_of_a
 def test_a_full_board_is_told_before_anything_is_copied(
     index_of_all: Path, tmp_path: Path, offline: bool, free: int, needed: str
 ) -> None:
-    board = board_here(tmp_path, free_bytes=free)
+    board = board_here(tmp_path, free_bytes=free, has_ensurepip=True)
     with pytest.raises(MeasurementError) as error:
-        prepare(board, ["onnx"], Silent(), offline=offline, store=tmp_path / "store")
+        prepare(board, ["onnx"], Silent(), offline=offline)
     assert error.value.what == (f"{needed} are needed for a set-up in {board.facts.cache}, and {free >> 20} are free")
     assert not (board.folder / "wheels").exists()
 

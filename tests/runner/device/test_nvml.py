@@ -85,6 +85,7 @@ def test_the_stand_in_has_the_names_and_the_parameters_of_the_real_package() -> 
     for name in names:
         ours = list(inspect.signature(getattr(FakeNvml, name)).parameters)[1:]
         assert ours == list(inspect.signature(getattr(real, name)).parameters), name
+    assert isinstance(real.nvmlPciInfo_t().busId, str)
     assert issubclass(real.NVMLError, Exception)
     assert not issubclass(real.NVMLLibraryMismatchError, real.NVMLError)
 

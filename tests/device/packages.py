@@ -16,7 +16,6 @@ SYSTEM = (
     "findutils",
     "grep",
     "hostname",
-    "libc-bin",
     "libgomp1",
     "libstdc++6",
     "openssh-server",

@@ -13,6 +13,7 @@ from typing import TextIO
 import click
 
 from runner.errors import EdgepackError, UsageError
+from runner.plain import plain
 
 DEBUG = "EDGEPACK_DEBUG"
 UNEXPECTED = EdgepackError.exit_code
@@ -131,6 +132,7 @@ def _tell_unexpected(error: Exception) -> None:
 
 
 def _tell(message: str) -> None:
+    message = plain(message)
     if colour(sys.stderr) and message.startswith("error:"):
         message = click.style("error:", fg="red", bold=True) + message.removeprefix("error:")
     sys.stderr.write(f"{message}\n")

@@ -53,6 +53,8 @@ def connect(
     """
     if wants_end():
         raise Ended("interrupted", where=destination.name)
+    if wants_end():
+        raise _interrupted(destination.name)
     line = Line.open(destination, patience)
     try:
         board = _begin(line, session, patience, wants_end)
@@ -93,7 +95,9 @@ class Board:
         size_bytes = path.stat().st_size
         self.line.send({"do": "put", "name": name, "size_bytes": size_bytes, "sha256": _sha256(path)})
         answer = self._answer().message
-        have_bytes = answer.have_bytes or 0
+        have_bytes = answer.have_bytes
+        if have_bytes is None or not 0 <= have_bytes <= size_bytes:
+            raise self._unfit()
         done(have_bytes)
         if answer.whole:
             return True
@@ -104,9 +108,12 @@ class Board:
                 if not data:
                     raise BundleError("it became shorter while it was sent", where=str(path))
                 self.line.send({"do": "data", "bytes": len(data)}, data)
-                have_bytes = self._answer().message.have_bytes or 0
+                have_bytes += len(data)
+                if self._answer().message.have_bytes != have_bytes:
+                    raise self._unfit()
                 done(have_bytes)
-        self._answer()
+        if not self._answer().message.whole:
+            raise self._unfit()
         return False
 
     def run(self, argv: Sequence[str], listener: Listener, timeout_s: float | None = None) -> int:
@@ -160,6 +167,9 @@ class Board:
         while self._answer().message.exit is None:
             pass
 
+    def _unfit(self) -> EdgepackError:
+        return failures.Lost("what it answers does not fit what it was asked", where=self.name)
+
     def _answer(self) -> Received:
         return _answer(self.line, self.patience.silence_s, self.wants_end)
 
@@ -173,7 +183,7 @@ def _begin(line: Line, session: str, patience: Patience, wants_end: Callable[[],
     hello = _answer(line, patience.hello_s, wants_end).message
     if hello.no_python:
         raise failures.NoPythonError(hello.no_python, name)
-    if not hello.facts or hello.edgepack != PROTOCOL:
+    if not hello.facts or not hello.facts.plausible or hello.edgepack != PROTOCOL:
         raise failures.Lost("what answers there is not edgepack's agent", where=name)
     line.greeted = True
     line.send({"do": "open", "session": session, "lease_s": patience.lease_s})
@@ -186,10 +196,14 @@ def _answer(line: Line, silence_s: float, wants_end: Callable[[], bool]) -> Rece
     """Wait for a message that is more than a sign of life. Raises EdgepackError."""
     while True:
         if wants_end():
-            raise Ended("interrupted", where=line.destination.name)
+            raise _interrupted(line.destination.name)
         found = line.arrived(silence_s)
         if found and not found.message.beat:
             return found
+
+
+def _interrupted(name: str) -> Ended:
+    return Ended("interrupted", where=name)
 
 
 def _tell(message: Message, listener: Listener) -> None:

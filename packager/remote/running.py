@@ -97,8 +97,10 @@ def _ended(exit_code: int) -> str:
     """Return how a program ended, as Python counts it: below zero by a signal."""
     if exit_code >= 0:
         return f"ended with {exit_code}"
-    killed = ", as Linux does where memory runs out" if exit_code == -signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-exit_code).name}{killed}"
+    if exit_code == -signal.SIGKILL:
+        return "was ended by SIGKILL, as Linux does where memory runs out"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"was ended by {known.get(-exit_code, f'signal {-exit_code}')}"
 
 
 def read(line: str) -> Event | None:

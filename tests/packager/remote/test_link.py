@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from packager.remote import failures, line, link
+from packager.remote.agent.channel import BLOCK_BYTES
 from packager.remote.link import Board, Listener
 from runner.errors import BundleError, EdgepackError
 from tests.packager.remote.near import CAN_BE_CUT, PATIENCE, Near, connected, runs, to, until
@@ -281,6 +282,14 @@ def test_a_great_many_lines_come_whole(near: Near) -> None:
     with connected() as board:
         _, out, err = ran(board, "sh", "-c", "seq 50000; seq 50000 >&2")
     assert out == err == [str(number) for number in range(1, 50001)]
+
+
+def test_a_line_that_does_not_end_comes_in_pieces(near: Near) -> None:
+    with connected() as board:
+        code, out, _ = ran(board, "sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x; echo; echo next")
+    assert (code, "".join(out), out[-1]) == (0, "x" * 300_000 + "next", "next")
+    assert len(out) > 2
+    assert max(map(len, out)) < 2 * BLOCK_BYTES
 
 
 def test_a_wish_to_end_reaches_the_program_once_and_its_report_comes_back(near: Near) -> None:

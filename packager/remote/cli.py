@@ -8,8 +8,8 @@ import click
 
 from packager.cli_options import PATH
 from runner.cli_look import look
-from runner.cli_options import artifact_option, effort_options, stated_options
-from runner.cli_types import Counts, Duration
+from runner.cli_options import artifact_option, effort_options, scenario_options, stated_options
+from runner.cli_types import Duration
 from runner.errors import UsageError
 from runner.terminal import Terminal
 
@@ -30,9 +30,7 @@ ssh_config_option = click.option("--ssh-config", type=PATH, metavar="FILE", help
 @inventory_option
 @ssh_config_option
 @artifact_option
-@click.option("--threads", type=Counts(1024), default=(), help="Threads of the runtime.  [default: a board's CPUs]")
-@click.option("--batch", "batches", type=Counts(1 << 20), default="1", show_default=True, help="Samples in each call.")
-@click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
+@scenario_options
 @effort_options
 @click.option("--keep", is_flag=True, help="Leave the bundle there: the next run need not copy it.")
 @click.option("--setup", "prepare", is_flag=True, help="Install what is missing, into an environment of its own there.")

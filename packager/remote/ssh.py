@@ -21,12 +21,13 @@ module.main()
 """
 # Python runs what comes after the line that says how many bytes it is: nothing is written, and no quoting is needed.
 BOOT = "import sys; exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
-# The board's own shell finds a Python that suffices; every word in here is constant, and the one that is not is "$1".
+# The board's own shell finds a Python that suffices: first those of a set-up and of the environment that runner.install
+# advises, then the system's. Every word in here is constant, and the one that is not is "$1".
 # An empty line before all else, for a greeting may end without one; -P, for a home may have a json.py.
 FIND = """
 echo
-for p in "$1" "${XDG_CACHE_HOME:-$HOME/.cache}"/edgepack/venv*/bin/python python3 \
-python3.14 python3.13 python3.12 python3.11; do
+for p in "$1" "${XDG_CACHE_HOME:-$HOME/.cache}"/edgepack/venv*/bin/python \
+"$HOME"/.edgepack/bin/python python3 python3.14 python3.13 python3.12 python3.11; do
   if [ -n "$p" ] && "$p" -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
     exec "$p" -P -c "$2"
   fi

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.device import host, machines, packages
+from tests.device import host, machines, packages, story
 from tests.device.cores import PI4, PI5
 from tests.device.machines import Board
 
@@ -54,6 +54,18 @@ def pi5(both: tuple[Board, Board]) -> Board:
 def pi4(both: tuple[Board, Board]) -> Board:
     """The board without the dot product."""
     return both[1]
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for ARM boards, as `pack` makes it from a small network and the images that come with edgepack."""
+    folder = tmp_path_factory.mktemp("packed")
+    told = story.command(
+        "pack", "--target", "arm-qnnpack", "--model", "small_cnn", "--epochs", 2, "-o", folder, "--no-cache"
+    )
+    assert told.code == 0, told.err
+    (bundle,) = told.out.split()
+    return Path(bundle)
 
 
 @contextmanager

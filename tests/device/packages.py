@@ -22,6 +22,7 @@ SYSTEM = (
     "procps",
     "python3",
     "python3-venv",
+    "sed",
     "usr-is-merged",  # the other choice is a Perl program, and all of Perl with it
 )
 OLD_PYTHON = ("python3.9-minimal", "libpython3.9-minimal", "libpython3.9-stdlib")

@@ -301,7 +301,7 @@ def test_ctrl_c_brings_back_what_there_is(bundle: Bundle, near: Near, tmp_path: 
 
 
 def test_ctrl_c_ends_the_waiting_for_a_board_that_is_off_too(bundle: Bundle, near: Near, tmp_path: Path) -> None:
-    near.ssh("sleep 600")
+    near.ssh("exec sleep 600")
     order = ordered(bundle, tmp_path / "out")
     display = RecordingDisplay()
 

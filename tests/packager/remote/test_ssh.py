@@ -10,6 +10,7 @@ import pytest
 
 from packager.remote import link, ssh
 from packager.remote.link import Listener
+from runner import install
 from runner.errors import RuntimeUnavailable
 from tests.packager.remote.near import PATIENCE, Near, connected, to
 
@@ -74,10 +75,12 @@ def test_a_python_that_is_named_is_the_one_that_is_used_or_none_is(near: Near) -
         pass
 
 
-def test_the_python_of_an_earlier_set_up_comes_before_the_system_s(near: Near) -> None:
-    folder = near.home / ".cache/edgepack/venv-1/bin"
-    folder.mkdir(parents=True)
-    near.program("../home/.cache/edgepack/venv-1/bin/python", 'touch "$HOME/used"; exec python3 "$@"')
+@pytest.mark.parametrize(
+    "folder", [".cache/edgepack/venv-1", install.VENV.removeprefix("~/")], ids=["set-up", "advice"]
+)
+def test_the_python_of_an_earlier_set_up_or_of_our_advice_comes_before_the_system_s(near: Near, folder: str) -> None:
+    (near.home / folder / "bin").mkdir(parents=True)
+    near.program(f"../home/{folder}/bin/python", 'touch "$HOME/used"; exec python3 "$@"')
     with connected():
         assert (near.home / "used").exists()
 

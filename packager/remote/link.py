@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager.remote import failures, ssh
+from packager.remote.agent.session import PYTHON
 from packager.remote.destination import Destination
 from packager.remote.line import Line, Patience, Received
 from packager.remote.messages import PROTOCOL, BoardFacts, Message
 from runner.errors import BundleError, EdgepackError
+from runner.progress import Advance
+
+__all__ = ["PYTHON", "Board", "Done", "Ended", "Listener", "connect", "growing", "never"]
 
 BLOCK_BYTES = 1 << 20
-PYTHON = "python"
-"""As the first word of a command: the Python that runs the agent there."""
 Done = Callable[[int], None]
 """Is told how many bytes of a file are there."""
 
@@ -32,6 +34,18 @@ class Listener:
 
     out: Callable[[str], None] = lambda _: None
     err: Callable[[str], None] = lambda _: None
+
+
+def growing(advance: Advance, note: str = "") -> Done:
+    """Turn how much of a file is there into how much has come."""
+    before = 0
+
+    def grow(there: int) -> None:
+        nonlocal before
+        advance(there - before, note)
+        before = there
+
+    return grow
 
 
 def never() -> bool:

@@ -135,6 +135,21 @@ def test_a_board_that_is_off_costs_the_others_nothing(bundle: Bundle, near: Near
     assert display.boards["pi@up"].said == [f"report: {up.report_file}"]
 
 
+def test_the_wait_between_attempts_does_not_grow_beyond_all_bounds(
+    bundle: Bundle, near: Near, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "MOST_WAIT_S", 0.02)
+    near.ssh(LOSE_DOWN)
+    display = RecordingDisplay()
+    run(ordered(bundle, tmp_path / "out", retries=4), ["down"], display)
+    assert [line.rpartition(" in ")[2] for line in display.boards["down"].said[:-1]] == [
+        "0.01 s",
+        "0.02 s",
+        "0.02 s",
+        "0.02 s",
+    ]
+
+
 def test_a_board_that_is_there_the_second_time_brings_its_report(bundle: Bundle, near: Near, tmp_path: Path) -> None:
     near.ssh(f'mkdir "{tmp_path}/tried" 2>/dev/null && exit 255\n{RUNS}')
     display = RecordingDisplay()
@@ -198,6 +213,29 @@ def test_a_runner_whose_report_is_there_all_the_same_keeps_its_exit_code(
     order = ordered(standing_in(bundle, tmp_path, REPORTS + "sys.exit(5)\n"), tmp_path / "out")
     (found,) = run(order, ["pi"], RecordingDisplay())
     assert (found.failure, found.report, found.exit_code) == (None, brought(bundle), 5)
+
+
+@pytest.mark.parametrize(
+    ("script", "complete", "what"),
+    [
+        (
+            "import os\nos.kill(os.getpid(), 9)\n",
+            False,
+            "the run there was ended by SIGKILL, as Linux does where memory runs out, and said nothing",
+        ),
+        ("import os\nos.kill(os.getpid(), 40)\n", True, "the run there was ended by signal 40, and said nothing"),
+        ("print('error: it broke', file=sys.stderr)\nsys.exit(5)\n", False, "it broke"),
+    ],
+)
+def test_a_runner_that_dies_is_a_failure_and_what_it_had_by_then_is_brought_all_the_same(
+    script: str, complete: bool, what: str, bundle: Bundle, near: Near, tmp_path: Path
+) -> None:
+    part = brought(bundle, complete=complete)
+    order = ordered(standing_in(bundle, tmp_path, REPORTS + script, part), tmp_path / "out", explain=True)
+    (found,) = run(order, ["pi"], RecordingDisplay())
+    assert found.failure == Failure(what=what, advice="", exit_code=5)
+    assert (found.report, found.exit_code, found.attempts) == (part, 5, 1)
+    assert near.left() == []
 
 
 def test_a_runner_that_is_not_done_in_time_is_ended(bundle: Bundle, near: Near, tmp_path: Path) -> None:

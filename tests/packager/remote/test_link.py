@@ -3,7 +3,6 @@
 import hashlib
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -345,12 +344,10 @@ def test_a_program_that_is_given_up_in_its_run_ends_at_once(near: Near) -> None:
         said.append(text)
         raise KeyboardInterrupt
 
-    began_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt), connected() as board:
         board.run(["sh", "-c", "echo $$; exec sleep 600"], Listener(out=give_up))
     assert not runs(int(said[0]))
     assert near.left() == []
-    assert time.monotonic() - began_s < PATIENCE.stop_s
 
 
 # get

@@ -97,6 +97,7 @@ def test_an_error_of_several_lines_is_one_and_its_advice_stays_as_it_is() -> Non
             Ended(exit_code=-9, said=()),
             "the run there was ended by SIGKILL, as Linux does where memory runs out, and said nothing",
         ),
+        (Ended(exit_code=-(1 << 40), said=()), f"the run there was ended by signal {1 << 40}, and said nothing"),
         (Ended(exit_code=-11, said=("loading",)), "the run there was ended by SIGSEGV, and said loading"),
     ],
 )

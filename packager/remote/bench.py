@@ -13,7 +13,7 @@ from packager.remote.explaining import divergences
 from packager.remote.line import Patience
 from packager.remote.link import Board
 from packager.remote.messages import BoardFacts
-from runner import install, report
+from runner import install, report, verify
 from runner.bundle import Bundle
 from runner.edge import INTERRUPTED
 from runner.errors import BundleError, EdgepackError, RuntimeUnavailable
@@ -143,6 +143,8 @@ def _report(board: Board, order: Order, ended: running.Ended) -> Report:
     found = report.read(data, f"{board.name}: report")
     if found.bundle_id != order.bundle.id:
         raise BundleError(f"what ran there is the bundle {found.bundle_id[:12]}, and not this one", where=board.name)
+    # A board that is broken may seal what it did not measure.
+    verify.hold(found, f"{board.name}: report")
     return found
 
 

@@ -266,6 +266,19 @@ def test_what_comes_back_is_held_against_what_was_sent(
     assert (result.failure.what, result.failure.exit_code, result.report) == (what, 3, None)
 
 
+def test_a_report_that_its_own_samples_contradict_is_refused(bundle: Bundle, near: Near, tmp_path: Path) -> None:
+    first, *others = brought(bundle).artifacts
+    assert first.latency
+    wrong = replace(first, latency=replace(first.latency, median_ns=-1.0))
+    found = report.seal(replace(brought(bundle), artifacts=(wrong, *others)))
+    (result,) = run(ordered(standing_in(bundle, tmp_path, found=found), tmp_path / "out"), ["pi"], RecordingDisplay())
+    assert result.failure
+    assert result.failure.what == (
+        "figures do not follow from the record:\n  fp32.onnx: latency.median_ns: reported -1, the record gives 301000"
+    )
+    assert (result.failure.exit_code, result.report) == (3, None)
+
+
 def test_a_disk_that_takes_no_report_here_costs_the_others_nothing(bundle: Bundle, near: Near, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (output / "first.report.json").mkdir(parents=True)

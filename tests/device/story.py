@@ -1,7 +1,7 @@
 """What the tests of this folder have `pack` do, as a user would: in a process of its own, with real files."""
 
 import json
-import resource
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packager.remote.result import BoardResult
 from runner import codec
-from tests.device import machines
+from tests.device import cache, machines
 from tests.device.machines import Board
 
 COMMANDS = Path(sys.executable).parent
@@ -33,9 +33,10 @@ class Told:
 
 
 def command(name: str, *words: object) -> Told:
-    """Run one of our commands."""
+    """Run one of our commands. What it keeps for later goes where the boards' own downloads are, not to the user's."""
     argv = [str(COMMANDS / name), *map(str, words)]
-    ended = subprocess.run(argv, capture_output=True, text=True, timeout=STORY_S, check=False)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache.folder() / "host")}
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=STORY_S, check=False, env=environment)
     return Told(code=ended.returncode, out=ended.stdout, err=ended.stderr)
 
 
@@ -51,8 +52,3 @@ def left_behind(board: Board) -> list[str]:
     """Return what is in a board's home beside its keys, and what runs there."""
     files = [str(path.relative_to(board.home)) for path in board.home.rglob("*") if ".ssh" not in path.parts]
     return [*files, *(" ".join(words) for words in board.running())]
-
-
-def largest_bytes() -> int:
-    """Return the largest resident memory of any child process so far."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

@@ -18,16 +18,14 @@ if TYPE_CHECKING:
     from runner.report import Effort
 
 on_option = click.option("--on", multiple=True, metavar="[USER@]HOST|NAME", help="A board; may be given again.")
-inventory_option = click.option(
-    "--inventory", type=PATH, metavar="hosts.toml", help="Boards by name; all, without --on."
-)
+INVENTORY = "hosts.toml"
 ssh_config_option = click.option("--ssh-config", type=PATH, metavar="FILE", help="As `ssh -F`.  [default: your own]")
 
 
 @click.command(short_help="Measure a bundle on boards, by ssh.")
 @click.argument("bundle", type=PATH)
 @on_option
-@inventory_option
+@click.option("--inventory", type=PATH, metavar=INVENTORY, help="Boards by name; all, without --on.")
 @ssh_config_option
 @artifact_option
 @scenario_options
@@ -103,7 +101,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
 
 @click.command(short_help="Show what a board is, and what it lacks.")
 @click.argument("host", metavar="[USER@]HOST|NAME")
-@inventory_option
+@click.option("--inventory", type=PATH, metavar=INVENTORY, help="Where NAME is looked up.")
 @ssh_config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context

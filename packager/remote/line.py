@@ -215,11 +215,11 @@ class Line:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=HANG_UP_S)
         self._threads[0].join(timeout=HANG_UP_S)  # for the last that ssh has said
-        name, address = self.destination.name, self.destination.host.address
+        name = self.destination.name
         if self.greeted:
             last = self._said[-1] if self._said else "the connection ended"
             return failures.Lost(f"lost: {last}", where=name, advice="see that it is on, and not short of memory")
-        return failures.of_ssh("\n".join(self._said or self._greeting), address, name)
+        return failures.of_ssh("\n".join(self._said or self._greeting), ssh.by_hand(self.destination), name)
 
 
 def _message(line: bytes) -> Message | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 
 import pytest
 
@@ -105,3 +106,11 @@ def test_an_end_without_an_error_tells_what_there_is(ended: Ended, told: str) ->
     error = ended.error("pi5")
     assert type(error) is MeasurementError
     assert str(error) == f"pi5: {told}"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(130, ("interrupted",)), (-signal.SIGINT, ("Traceback:", "KeyboardInterrupt"))]
+)
+def test_a_run_that_was_asked_to_end_was_interrupted_however_far_it_was(code: int, said: tuple[str, ...]) -> None:
+    error = Ended(exit_code=code, said=said).error("pi")
+    assert (error.where, error.what, error.exit_code) == ("pi", "interrupted", 130)

@@ -57,7 +57,7 @@ def test_a_run_tells_its_progress_apart_from_what_it_failed_with(near: Near) -> 
     with connected() as board:
         ended = running.run(board, ["sh", "-c", f"cat {near.home}/lines >&2; exit 4"], progress, None)
     assert ended == Ended(exit_code=4, said=("a warning", '{"other": 1}', "error: it is broken", "  try: another"))
-    assert progress.tasks == [("timing", 4, 3)]
+    assert progress.tasks == [("start", 0, 0), ("timing", 4, 3)]
 
 
 def test_of_many_lines_the_last_are_kept(near: Near) -> None:

@@ -72,7 +72,7 @@ def attempt(
     measured: Measured | None = None
     try:
         with link.connect(destination, session, order.patience, wants_end) as board:
-            board.keep = order.keep
+            board.keep = (BUNDLE,) if order.keep else ()
             measured = _measured(board, order, progress)
             if order.explain and measured.report.complete and not measured.failure:
                 measured = _explained(board, order, measured, progress)

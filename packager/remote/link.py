@@ -98,8 +98,8 @@ class Board:
     facts: BoardFacts
     folder: str
     """Where the session's things are, on the board."""
-    keep: bool = False
-    """Leave what was brought there, at the end."""
+    keep: tuple[str, ...] = ()
+    """Names of what is left there at the end, of what was brought."""
 
     def put(self, path: Path, name: str, done: Done = lambda _: None) -> bool:
         """Copy a file there, from where an earlier attempt ended, and return whether it was all there before.

@@ -28,8 +28,8 @@ class Session:
         self._folder = place.folder
         self._janitor = janitor
 
-    def serve(self) -> bool:
-        """Do what the host asks, until it closes the session, and return whether the folder is to be kept."""
+    def serve(self) -> list[str]:
+        """Do what the host asks, until it closes the session, and return the names of what is to be kept."""
         while True:
             message = self._channel.receive()
             try:
@@ -41,7 +41,7 @@ class Session:
                     case "get":
                         self._get(message)
                     case "close":
-                        return bool(message["keep"])
+                        return [str(name) for name in message["keep"]]
             except Refused as refused:
                 self._channel.send({"refused": {"code": refused.code, "what": str(refused)}})
             except OSError as error:

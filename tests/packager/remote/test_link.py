@@ -81,9 +81,11 @@ def test_a_cache_elsewhere_is_used_and_left_as_it_was(near: Near, tmp_path: Path
 def test_keep_leaves_what_was_brought_and_nothing_else(near: Near, large: Path) -> None:
     folders = [".cache", ".cache/edgepack", ".cache/edgepack/sessions", ".cache/edgepack/sessions/edgepack"]
     with connected() as board:
-        board.keep = True
+        board.keep = ("large",)
         board.put(large, "large")
-        ran(board, "sh", "-c", 'echo > "$TMPDIR/note"')
+        board.put(large, "other")
+        board.put(large, "folder/large")
+        ran(board, "sh", "-c", 'echo > "$TMPDIR/note"; ln -s /etc link; echo > note')
     assert near.left() == [*folders, ".cache/edgepack/sessions/edgepack/large"]
     with connected() as board:
         assert board.put(large, "large") is True
@@ -92,7 +94,7 @@ def test_keep_leaves_what_was_brought_and_nothing_else(near: Near, large: Path) 
 
 def test_keep_leaves_no_folder_in_which_nothing_is(near: Near) -> None:
     with connected() as board:
-        board.keep = True
+        board.keep = ("large",)
     assert near.left() == []
 
 

@@ -1,7 +1,9 @@
 """Several boards at once: each has its own attempts, and none waits for another."""
 
+import os
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -14,8 +16,8 @@ from packager.remote.display import Display
 from packager.remote.result import BoardResult, failure
 from runner.compare import compare
 from runner.compare.comparison import Comparison, Limits, Margins
-from runner.edge import INTERRUPTED
-from runner.errors import EdgepackError, MeasurementError
+from runner.edge import DEBUG, INTERRUPTED
+from runner.errors import EdgepackError, MeasurementError, first_line
 from runner.progress import Progress
 from runner.report import Report
 from runner.report_file import report_file
@@ -88,10 +90,6 @@ def _attempts(destination: Destination, order: FleetOrder, progress: Progress, e
         try:
             found = bench.attempt(destination, order.order, progress, ending.is_set)
             return _held(result, found, destination, order)
-        except OSError as error:
-            what = f"{error.filename or 'the line'}: {error.strerror or error}"
-            failed = MeasurementError(what, where=destination.name)
-            return replace(result, failure=failure(failed), exit_code=failed.exit_code)
         except EdgepackError as error:
             again = isinstance(error, failures.WORTH_ANOTHER) and result.attempts <= order.retries
             if not again or ending.is_set():
@@ -100,6 +98,17 @@ def _attempts(destination: Destination, order: FleetOrder, progress: Progress, e
             wait_s = min(order.first_wait_s * 2 ** (result.attempts - 1), MOST_WAIT_S)
             progress.say(f"{error.what}; trying again in {wait_s:g} s")
             ending.wait(wait_s)
+        except Exception as error:  # noqa: BLE001 - a board's thread is an edge: what nobody foresaw costs this board alone
+            failed = _unforeseen(error, destination.name, progress)
+            return replace(result, failure=failure(failed), exit_code=failed.exit_code)
+
+
+def _unforeseen(error: Exception, name: str, progress: Progress) -> MeasurementError:
+    if isinstance(error, OSError):
+        return MeasurementError(f"{error.filename or 'the line'}: {error.strerror or error}", where=name)
+    if os.environ.get(DEBUG):
+        progress.say(traceback.format_exc())
+    return MeasurementError(f"unexpected {first_line(error)}", where=name, advice=f"{DEBUG}=1 shows where it happened")
 
 
 def report_path(folder: Path, destination: Destination) -> Path:

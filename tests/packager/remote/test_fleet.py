@@ -360,3 +360,24 @@ def test_a_board_is_refused_that_has_one_of_two_or_too_little_space(bundle: Bund
     assert str(error.value) == (
         f"pi: 100 MiB are free at {facts.cache}, and the run needs 164 MiB\n  try: free some space there"
     )
+
+
+@dataclass
+class Broken(RecordingProgress):
+    """Fails in a way that nobody foresaw."""
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Fail."""
+        raise KeyError(title)
+        yield  # a generator all the same
+
+
+def test_what_nobody_foresaw_costs_one_board_alone(bundle: Bundle, near: Near, tmp_path: Path) -> None:
+    display = RecordingDisplay(boards={"pi4": Broken()})
+    bad, good = run(ordered(standing_in(bundle, tmp_path), tmp_path / "out"), ["pi4", "pi5"], display)
+    assert bad.failure == Failure(
+        what="unexpected KeyError: 'copy'", advice="EDGEPACK_DEBUG=1 shows where it happened", exit_code=5
+    )
+    assert (good.failure, good.exit_code) == (None, 0)
+    assert near.left() == []

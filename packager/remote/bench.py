@@ -1,6 +1,7 @@
 """One board's story: reach it, take the bundle there, run it, bring the report back, and leave nothing behind."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -65,15 +66,25 @@ class Measured:
 
 
 def attempt(
-    destination: Destination, order: Order, progress: Progress, wants_end: Callable[[], bool] = link.never
+    destination: Destination,
+    order: Order,
+    progress: Progress,
+    wants_end: Callable[[], bool] = link.never,
+    brought: Callable[[Report], None] = lambda _: None,
 ) -> Measured:
-    """Have a board measure the bundle, once. Raises EdgepackError."""
+    """Have a board measure the bundle, once; `brought` is given the report as soon as it is here.
+
+    Raises EdgepackError.
+    """
     session = f"{order.bundle.id[:12]}-{destination.slug}"
     measured: Measured | None = None
     try:
-        with link.connect(destination, session, order.patience, wants_end) as board:
+        with ExitStack() as stack:
+            with progress.task("connect", 0):
+                board = stack.enter_context(link.connect(destination, session, order.patience, wants_end))
             board.keep = (BUNDLE,) if order.keep else ()
             measured = _measured(board, order, progress)
+            brought(measured.report)
             if order.explain and measured.report.complete and not measured.failure:
                 measured = _explained(board, order, measured, progress)
     except failures.Lost as error:

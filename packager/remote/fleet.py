@@ -85,11 +85,12 @@ def _board(destination: Destination, order: FleetOrder, display: Display, ending
 
 def _attempts(destination: Destination, order: FleetOrder, progress: Progress, ending: threading.Event) -> BoardResult:
     result = BoardResult(name=destination.name, attempts=0, duration_s=0.0)
+    file = ReportPlace(report_path(order.output, destination))
     while True:
         result = replace(result, attempts=result.attempts + 1)
         try:
-            found = bench.attempt(destination, order.order, progress, ending.is_set)
-            return _held(result, found, destination, order)
+            found = bench.attempt(destination, order.order, progress, ending.is_set, file.write)
+            return _held(result, found, file, order)
         except EdgepackError as error:
             again = isinstance(error, failures.WORTH_ANOTHER) and result.attempts <= order.retries
             if not again or ending.is_set():
@@ -116,9 +117,8 @@ def report_path(folder: Path, destination: Destination) -> Path:
     return folder / f"{destination.slug}.report.json"
 
 
-def _held(result: BoardResult, found: Measured, destination: Destination, order: FleetOrder) -> BoardResult:
-    """Write a board's report, and hold it against the host's."""
-    file = report_file(report_path(order.output, destination)).write(found.report)
+def _held(result: BoardResult, found: Measured, file: "ReportPlace", order: FleetOrder) -> BoardResult:
+    """Hold a board's report against the host's."""
     judged: Comparison | None = None
     if order.host:
         judged = compare(order.host, found.report, order.limits, order.margins)
@@ -126,12 +126,24 @@ def _held(result: BoardResult, found: Measured, destination: Destination, order:
         result,
         copied=found.copied,
         report=found.report,
-        report_file=str(file),
+        report_file=str(file.written),
         comparison=judged,
         divergences=found.divergences,
         failure=failure(found.failure) if found.failure else None,
         exit_code=found.failure.exit_code if found.failure else found.exit_code,
     )
+
+
+class ReportPlace:
+    """Where a board's report goes as soon as it is here: what follows may take long, and may fail."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.written = path
+
+    def write(self, found: Report) -> None:
+        """Write it; one of a run that was cut short beside a whole one. Raises EdgepackError."""
+        self.written = report_file(self._path).write(found)
 
 
 def _told(result: BoardResult) -> str:

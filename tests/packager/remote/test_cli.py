@@ -109,7 +109,7 @@ def test_a_board_that_is_off_is_a_row_and_exits_5(bundle: Path, near: Near, capf
         "net for x86 on 1 board\n\nboard  status\n─────────────\ndown   failed\n\n"
         f"Failed\n  down: not reached: {DOWN}\n  down: try: {TRY_DOWN}\n"
     )
-    assert err == f"down: error: not reached: {DOWN}\n"
+    assert err == f"down: connect\ndown: error: not reached: {DOWN}\n"
 
 
 def test_two_boards_run_a_bundle_and_json_is_one_document(

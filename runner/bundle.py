@@ -66,11 +66,15 @@ class Bundle:
     ranges: Mapping[str, Member]
 
     def read(self, entry: str) -> bytes:
-        """Return the bytes of an entry."""
+        """Return the bytes of an entry, and hold the hash again of one that the manifest lists. Raises BundleError."""
         place = self.ranges[entry]
         with self.path.open("rb") as file:
             file.seek(place.offset)
-            return file.read(place.size_bytes)
+            content = file.read(place.size_bytes)
+        listed = next((item for item in self.manifest.entries if item.path == entry), None)
+        if listed and hashlib.sha256(content).hexdigest() != listed.sha256:
+            raise self._changed(entry)
+        return content
 
     def extract(self, entry: str, folder: Path) -> Path:
         """Write an entry as a file of its own name into `folder`, hold its hash again, and return its path."""
@@ -83,8 +87,11 @@ class Bundle:
                 found.update(chunk)
                 file.write(chunk)
         if found.hexdigest() != listed.sha256:
-            raise BundleError(f"{entry} was changed while it was read", where=str(self.path), advice=COPY_AGAIN)
+            raise self._changed(entry)
         return path
+
+    def _changed(self, entry: str) -> BundleError:
+        return BundleError(f"{entry} was changed while it was read", where=str(self.path), advice=COPY_AGAIN)
 
     def locate(self, entry: str) -> ArrayLocation:
         """Return where the values of an .npy entry lie, to be memory-mapped. Raises BundleError."""

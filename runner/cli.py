@@ -15,11 +15,11 @@ from runner.cli_options import (
     batch_option,
     effort_options,
     progress_option,
+    scenario_options,
     stated_options,
     streams_option,
     threads_option,
 )
-from runner.cli_types import Counts
 from runner.errors import UsageError, nearest
 from runner.progress import Progress
 from runner.progress_lines import JsonLines
@@ -71,9 +71,7 @@ def bench_runner() -> None:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The report.  [default: NAME.report.json]")
 @artifact_option
-@click.option("--threads", type=Counts(1024), default=(), help="Threads of the runtime.  [default: usable CPUs]")
-@click.option("--batch", "batches", type=Counts(1 << 20), default="1", show_default=True, help="Samples in each call.")
-@click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
+@scenario_options
 @effort_options
 @click.option("--profile-ops", is_flag=True, help="Take the time of each operator too, after all the others.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")

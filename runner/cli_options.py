@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from runner.cli_types import Duration, Percentage
+from runner.cli_types import Counts, Duration, Percentage
 
 Command = Callable[..., None]
 EFFORTS = ("quick", "standard", "rigorous")
@@ -52,6 +52,14 @@ progress_option = click.option(
     show_default=True,
     help="What stderr has meanwhile: json is an object on each line, for a program.",
 )
+scenario_options = _options(
+    click.option("--threads", type=Counts(1024), default=(), help="Threads of the runtime.  [default: usable CPUs]"),
+    click.option(
+        "--batch", "batches", type=Counts(1 << 20), default="1", show_default=True, help="Samples in each call."
+    ),
+    click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process."),
+)
+"""One count or several of each: every combination is timed."""
 effort_options = _options(
     click.option(
         "--effort", type=click.Choice(EFFORTS), default="quick", show_default=True, help="How long to measure."

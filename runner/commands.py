@@ -8,7 +8,7 @@ from runner.bundle import open_bundle
 from runner.compare import gate
 from runner.device import topology
 from runner.edge import INTERRUPTED
-from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, ReportError, UsageError
+from runner.errors import LIMIT_MISSED, BundleError, EdgepackError, MeasurementError, UsageError
 from runner.facts import DeviceFacts
 from runner.measure import tensors
 from runner.measure.latency import TURNS
@@ -129,7 +129,7 @@ def verify_document(path: Path) -> Output:
     """Check every hash of a bundle, and every figure of a report. Raises DocumentError."""
     if _is_json(path):
         found = report.load(path)
-        _check_figures(found, str(path))
+        verify.hold(found, str(path))
         held = "figures and reasons" if verify.gives_reasons(found) else "figures"
         count = units.counted(len(found.artifacts), "artifact")
         text = f"the {held} of {count} follow from the record, and the digest fits"
@@ -140,7 +140,7 @@ def verify_document(path: Path) -> Output:
     bundle = open_bundle(path)
     host = bundle.host_report()
     if host:
-        _check_figures(host, f"{path}: host report")
+        verify.hold(host, f"{path}: host report")
     counts = f"{len(bundle.manifest.entries)} entries, {len(bundle.manifest.artifacts)} artifacts"
     return Output(text=f"{path}: every hash fits: {counts}, bundle {bundle.id}\n")
 
@@ -186,9 +186,3 @@ def _read_report(path: Path) -> Report:
     if host is None:
         raise BundleError("holds no host report", where=str(path), advice="pack it again, or name a report")
     return host
-
-
-def _check_figures(found: Report, where: str) -> None:
-    problems = verify.contradictions(found)
-    if problems:
-        raise ReportError("\n  ".join(("figures do not follow from the record:", *problems)), where=where)

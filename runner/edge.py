@@ -13,6 +13,7 @@ from typing import TextIO
 import click
 
 from runner.errors import EdgepackError, UsageError
+from runner.plain import plain
 
 DEBUG = "EDGEPACK_DEBUG"
 UNEXPECTED = EdgepackError.exit_code
@@ -26,6 +27,7 @@ NOBODY_READS = 141
 
 def run(command: click.Command, args: Sequence[str], *, program: str) -> int:
     """Run a command with the arguments that follow its name, and return the exit code; the only broad `except`."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         _never_fail_on_a_letter(stream)
     with _ordered_end() as received:
@@ -35,6 +37,14 @@ def run(command: click.Command, args: Sequence[str], *, program: str) -> int:
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the edge: no traceback reaches a user unasked
             code = _explain(error)
     return 128 + received[0] if received and code == INTERRUPTED else code
+
+
+def _open_streams() -> None:
+    """Give what is written a place to go where the program was started with a stream closed, as by `>&-`."""
+    # Python has None for such a stream, and what is opened next takes its number: better this than a report.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 @contextlib.contextmanager
@@ -131,9 +141,15 @@ def _tell_unexpected(error: Exception) -> None:
 
 
 def _tell(message: str) -> None:
+    message = plain(message)
     if colour(sys.stderr) and message.startswith("error:"):
         message = click.style("error:", fg="red", bold=True) + message.removeprefix("error:")
-    sys.stderr.write(f"{message}\n")
+    try:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+    except OSError:
+        # Nobody can be told, as where a log is on a full disk; the exit code still says it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _never_fail_on_a_letter(stream: TextIO) -> None:

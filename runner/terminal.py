@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from runner.plain import plain
 from runner.progress import Advance
 
 BAR_WIDTH = 24
@@ -64,7 +65,7 @@ class Terminal:
     def say(self, message: str) -> None:
         """Show one line that stays, above the bar if there is one."""
         self._erase()
-        self._stream.write(f"{message}\n")
+        self._stream.write(f"{plain(message)}\n")
         self._stream.flush()
         self._said_s = self._clock()
         self._draw()
@@ -79,7 +80,7 @@ class Terminal:
         if self._moving and self._tasks:
             self._drawn_s = self._clock()
             width = shutil.get_terminal_size().columns - 1
-            line = bar_line(self._tasks[-1], self._drawn_s)
+            line = plain(bar_line(self._tasks[-1], self._drawn_s))
             self._stream.write(CLEAR_LINE + line[:width])
             self._stream.flush()
 

@@ -32,7 +32,7 @@ NAMED = "fp32.onnx"
 
 
 def probe(source: Bundle, name: str, sample: int, folder: Path) -> Probe:
-    """Write a probe of an artifact into a folder, checked on a sample. Raises UsageError and StepError."""
+    """Write a probe of an artifact into a folder, checked on a sample. Raises UsageError, BundleError and StepError."""
     (artifact,) = chosen(source.manifest, [name])
     path = folder / f"probe-{Path(artifact.path).name}"
     made = _made(source, name, sample)

@@ -13,8 +13,9 @@ from packager.remote.explaining import divergences
 from packager.remote.line import Patience
 from packager.remote.link import Board
 from packager.remote.messages import BoardFacts
-from runner import install, report
+from runner import install, report, verify
 from runner.bundle import Bundle
+from runner.edge import INTERRUPTED
 from runner.errors import BundleError, EdgepackError, RuntimeUnavailable
 from runner.manifest import Format
 from runner.progress import Progress
@@ -26,6 +27,8 @@ REPORT = f"{TEMPORARY}/report.json"
 """Where no report of an earlier attempt can be found."""
 SPARE_BYTES = 64 << 20
 """What a run needs on the disk beside the bundle, its artifacts unpacked included, as far as it is not their size."""
+MOST_CODE = 255
+"""The largest exit code that a system has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +61,7 @@ class Measured:
     divergences: tuple[Divergence, ...] | None = None
     """None where it was not asked for."""
     failure: EdgepackError | None = None
-    """Of what was to follow the run."""
+    """Of a run that did not come to its end, or of what was to follow it."""
 
 
 def attempt(
@@ -69,9 +72,9 @@ def attempt(
     measured: Measured | None = None
     try:
         with link.connect(destination, session, order.patience, wants_end) as board:
-            board.keep = order.keep
+            board.keep = (BUNDLE,) if order.keep else ()
             measured = _measured(board, order, progress)
-            if order.explain and measured.report.complete:
+            if order.explain and measured.report.complete and not measured.failure:
                 measured = _explained(board, order, measured, progress)
     except failures.Lost as error:
         if measured is None:
@@ -90,7 +93,8 @@ def _measured(board: Board, order: Order, progress: Progress) -> Measured:
     copied = _copy(board, order.bundle, progress)
     ended = running.run(board, [python, BUNDLE, "-o", REPORT, *order.arguments], progress, order.timeout_s)
     found = _report(board, order, ended)
-    return Measured(report=found, exit_code=ended.exit_code, copied=copied, python=python)
+    failure = None if _in_order(found, ended) else ended.error(board.name)
+    return Measured(report=found, exit_code=ended.exit_code, copied=copied, python=python, failure=failure)
 
 
 def _explained(board: Board, order: Order, measured: Measured, progress: Progress) -> Measured:
@@ -126,15 +130,8 @@ def _formats(order: Order) -> tuple[Format, ...]:
 
 def _copy(board: Board, bundle: Bundle, progress: Progress) -> bool:
     """Take the bundle to a board, and return whether it was not there yet."""
-    before = 0
     with progress.task("copy", bundle.size_bytes) as advance:
-
-        def done(there: int) -> None:
-            nonlocal before
-            advance(there - before)
-            before = there
-
-        return not board.put(bundle.path, BUNDLE, done)
+        return not board.put(bundle.path, BUNDLE, link.growing(advance))
 
 
 def _report(board: Board, order: Order, ended: running.Ended) -> Report:
@@ -146,7 +143,14 @@ def _report(board: Board, order: Order, ended: running.Ended) -> Report:
     found = report.read(data, f"{board.name}: report")
     if found.bundle_id != order.bundle.id:
         raise BundleError(f"what ran there is the bundle {found.bundle_id[:12]}, and not this one", where=board.name)
+    # A board that is broken may seal what it did not measure.
+    verify.hold(found, f"{board.name}: report")
     return found
+
+
+def _in_order(found: Report, ended: running.Ended) -> bool:
+    """Tell whether a run came to its end, or was asked to stop: what was killed leaves a part of a report too."""
+    return ended.exit_code == INTERRUPTED or (found.complete and 0 <= ended.exit_code <= MOST_CODE)
 
 
 def _mib(size_bytes: int) -> str:

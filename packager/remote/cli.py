@@ -8,8 +8,8 @@ import click
 
 from packager.cli_options import PATH
 from runner.cli_look import look
-from runner.cli_options import artifact_option, effort_options, stated_options
-from runner.cli_types import Counts, Duration
+from runner.cli_options import artifact_option, effort_options, scenario_options, stated_options
+from runner.cli_types import Duration
 from runner.errors import UsageError
 from runner.terminal import Terminal
 
@@ -18,21 +18,17 @@ if TYPE_CHECKING:
     from runner.report import Effort
 
 on_option = click.option("--on", multiple=True, metavar="[USER@]HOST|NAME", help="A board; may be given again.")
-inventory_option = click.option(
-    "--inventory", type=PATH, metavar="hosts.toml", help="Boards by name; all, without --on."
-)
+INVENTORY = "hosts.toml"
 ssh_config_option = click.option("--ssh-config", type=PATH, metavar="FILE", help="As `ssh -F`.  [default: your own]")
 
 
 @click.command(short_help="Measure a bundle on boards, by ssh.")
 @click.argument("bundle", type=PATH)
 @on_option
-@inventory_option
+@click.option("--inventory", type=PATH, metavar=INVENTORY, help="Boards by name; all, without --on.")
 @ssh_config_option
 @artifact_option
-@click.option("--threads", type=Counts(1024), default=(), help="Threads of the runtime.  [default: a board's CPUs]")
-@click.option("--batch", "batches", type=Counts(1 << 20), default="1", show_default=True, help="Samples in each call.")
-@click.option("--streams", type=Counts(1024), default="1", show_default=True, help="Calls at once, in one process.")
+@scenario_options
 @effort_options
 @click.option("--keep", is_flag=True, help="Leave the bundle there: the next run need not copy it.")
 @click.option("--setup", "prepare", is_flag=True, help="Install what is missing, into an environment of its own there.")
@@ -105,7 +101,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
 
 @click.command(short_help="Show what a board is, and what it lacks.")
 @click.argument("host", metavar="[USER@]HOST|NAME")
-@inventory_option
+@click.option("--inventory", type=PATH, metavar=INVENTORY, help="Where NAME is looked up.")
 @ssh_config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context

@@ -14,6 +14,7 @@ from packager.remote.doctor_page import doctor_page
 from packager.remote.fleet import FleetOrder
 from packager.remote.line import Patience
 from packager.remote.page import fleet_page
+from runner import atomic
 from runner.bundle import Bundle, open_bundle
 from runner.errors import RuntimeUnavailable, UsageError, nearest
 from runner.output import Look, Output
@@ -59,6 +60,8 @@ def bench(request: BenchRequest, look: Look, display: Display) -> Output:
     bundle = open_bundle(request.bundle)
     _check_names(bundle, request.artifacts)
     _check_folder(request.output)
+    for each in request.destinations:
+        atomic.check_destination(fleet.report_path(request.output, each))
     host = bundle.host_report()
     order = FleetOrder(
         order=Order(

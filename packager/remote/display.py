@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from runner.plain import plain
 from runner.progress import Advance, Progress
 from runner.terminal import REMIND_S, Task, reminder
 
@@ -108,7 +109,7 @@ class Live:
 
     def say(self, message: str) -> None:
         """Show one line above those that move."""
-        self._bars.console.print(message, markup=False, highlight=False)
+        self._bars.console.print(plain(message), markup=False, highlight=False)
 
 
 class LiveProgress:
@@ -123,7 +124,7 @@ class LiveProgress:
     def task(self, title: str, total: int) -> Iterator[Advance]:
         """Show a piece of work on the line until it ends."""
         done = 0
-        self._bars.update(self._line, description=title, total=total or None, completed=0, count="", note="")
+        self._bars.update(self._line, description=plain(title), total=total or None, completed=0, count="", note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
             nonlocal done
@@ -131,10 +132,10 @@ class LiveProgress:
             count = f"{100 * min(done / total, 1):.0f} %" if total else ""
             self._bars.update(self._line, completed=done, count=count)
             if note:
-                self._bars.update(self._line, note=note)
+                self._bars.update(self._line, note=plain(note))
 
         yield advance
 
     def say(self, message: str) -> None:
         """Show one line above those that move."""
-        self._bars.console.print(f"{self._name}: {message}", markup=False, highlight=False)
+        self._bars.console.print(plain(f"{self._name}: {message}"), markup=False, highlight=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from packager import explain
 from packager.explain import Divergence
 from packager.remote import running
+from packager.remote.agent.place import TEMPORARY
 from packager.remote.link import Board
 from runner.bundle import Bundle
 from runner.errors import StepError
@@ -15,7 +16,7 @@ from runner.measure import tensors
 from runner.progress import Progress
 from runner.report import Report
 
-TENSORS = "tensors.npz"
+TENSORS = f"{TEMPORARY}/tensors.npz"
 ONE_AT_A_TIME = threading.Lock()
 """Several boards may ask at once, and what the host has to do for each takes its cores and its libraries' settings."""
 
@@ -43,8 +44,10 @@ def divergences(
             except StepError as error:
                 progress.say(f"{artifact.name}: {error.what}")
                 continue
-            board.put(probe.path, probe.path.name)
-        words = ("tensors", there, "--artifact", artifact.name, "--probe", probe.path.name, "--sample", str(sample))
+            # Not beside the bundle, where it would be kept with it.
+            brought = f"{TEMPORARY}/{probe.path.name}"
+            board.put(probe.path, brought)
+        words = ("tensors", there, "--artifact", artifact.name, "--probe", brought, "--sample", str(sample))
         ended = running.run(board, [python, there, *words, "-o", TENSORS], progress, None)
         if ended.exit_code:
             raise ended.error(board.name)

@@ -1,5 +1,7 @@
 """Why a board did not do its part, and whether it is worth trying again."""
 
+import re
+
 from packager.remote.messages import NoPython
 from runner import install
 from runner.errors import BundleError, EdgepackError, MeasurementError, RuntimeUnavailable
@@ -48,6 +50,7 @@ REFUSED: dict[str, tuple[type[EdgepackError], str]] = {
 HOST_KEY = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED")
 NOT_LET_IN = ("Permission denied", "Too many authentication failures", "no mutual signature")
 NO_NAME = ("Could not resolve hostname", "Name or service not known")
+HOST_AND_PORT = re.compile(r"(?P<host>[^:/]+):(?P<port>\d+)")
 MISUSED = ("Bad configuration option", "terminating, ", "Bad owner or permissions", "percent_expand")
 
 
@@ -57,18 +60,29 @@ def refused(code: str, what: str, where: str) -> EdgepackError:
     return kind(f"the board says: {what}", where=where, advice=advice)
 
 
-def of_ssh(said: str, address: str, where: str) -> EdgepackError:
-    """Return the error for an ssh that ended before the agent answered, by what it said."""
+def of_ssh(said: str, words: str, where: str) -> EdgepackError:
+    """Return the error for an ssh that ended before the agent answered, by what it said.
+
+    `words` are those that ssh is given by hand for this board.
+    """
     last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "ssh ended without a word")
     if any(sign in said for sign in HOST_KEY):
         what = "its host key is not the one that is known here, or none is known: nothing was sent"
-        advice = f"ssh {address} once by hand, which shows the key; after a new installation: ssh-keygen -R HOST before"
+        advice = f"ssh {words} once by hand, which shows the key; after a new installation: ssh-keygen -R HOST before"
         return Refusal(what, where=where, advice=advice)
     if any(sign in said for sign in NOT_LET_IN):
-        advice = f"a key that it accepts: ssh-copy-id {address}; passwords are never asked for here"
+        advice = f"a key that it accepts: ssh-copy-id {words}; passwords are never asked for here"
         return Refusal(f"did not let us in: {last}", where=where, advice=advice)
     if any(sign in said for sign in MISUSED):
-        return Refusal(last, where=where, advice=f"see that `ssh {address}` works")
+        return Refusal(last, where=where, advice=f"see that `ssh {words}` works")
     if any(sign in said for sign in NO_NAME):
-        return Lost(last, where=where, advice="its address, or its name in your ssh configuration or the inventory")
-    return Lost(f"not reached: {last}", where=where, advice=f"see that it is on, and that `ssh {address}` works")
+        return Lost(last, where=where, advice=_named(words))
+    return Lost(f"not reached: {last}", where=where, advice=f"see that it is on, and that `ssh {words}` works")
+
+
+def _named(words: str) -> str:
+    """Return what leads on where ssh does not know a name."""
+    with_port = HOST_AND_PORT.fullmatch(words.rsplit(maxsplit=1)[-1])
+    if with_port:
+        return f"a port is told as ssh://{with_port['host']}:{with_port['port']}, or as `port` in an inventory"
+    return "its address, or its name in your ssh configuration or the inventory"

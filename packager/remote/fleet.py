@@ -21,6 +21,8 @@ from runner.report import Report
 from runner.report_file import report_file
 
 LOOK_S = 0.2
+MOST_WAIT_S = 60.0
+"""Between two attempts: as long as most boards take to start again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +38,7 @@ class FleetOrder:
     """A folder for their reports."""
     retries: int = 2
     first_wait_s: float = 2.0
-    """Before the second attempt; doubled before each that follows."""
+    """Before the second attempt; doubled before each that follows, up to MOST_WAIT_S."""
     jobs: int = 32
     """How many boards at once."""
 
@@ -95,14 +97,19 @@ def _attempts(destination: Destination, order: FleetOrder, progress: Progress, e
             if not again or ending.is_set():
                 code = INTERRUPTED if ending.is_set() else error.exit_code
                 return replace(result, failure=replace(failure(error), exit_code=code), exit_code=code)
-            wait_s = order.first_wait_s * 2 ** (result.attempts - 1)
+            wait_s = min(order.first_wait_s * 2 ** (result.attempts - 1), MOST_WAIT_S)
             progress.say(f"{error.what}; trying again in {wait_s:g} s")
             ending.wait(wait_s)
 
 
+def report_path(folder: Path, destination: Destination) -> Path:
+    """Return where a board's report goes."""
+    return folder / f"{destination.slug}.report.json"
+
+
 def _held(result: BoardResult, found: Measured, destination: Destination, order: FleetOrder) -> BoardResult:
     """Write a board's report, and hold it against the host's."""
-    file = report_file(order.output / f"{destination.slug}.report.json").write(found.report)
+    file = report_file(report_path(order.output, destination)).write(found.report)
     judged: Comparison | None = None
     if order.host:
         judged = compare(order.host, found.report, order.limits, order.margins)

@@ -23,6 +23,12 @@ LOOK_S = 0.2
 HANG_UP_S = 2.0
 WORDS = 20
 """How many of the last lines of ssh are kept."""
+MOST_LINE_BYTES = 1 << 20
+"""A longer line comes in pieces; the agent's own are far below."""
+MOST_PAYLOAD_BYTES = 1 << 30
+"""More than any report or probe has: nothing that a board says may fill this host's memory."""
+MOST_WAITING = 256
+"""Messages that nobody has taken yet, until the board has to wait."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +64,7 @@ class Line:
     """For how long the board may take nothing of what is sent."""
     greeted: bool = False
     """The agent has answered: what ends the line from now on is no matter of keys and addresses."""
-    _inbox: "queue.Queue[Received | None]" = field(default_factory=queue.Queue)
+    _inbox: "queue.Queue[Received | None]" = field(default_factory=lambda: queue.Queue(MOST_WAITING))
     """None is the end of the line."""
     _said: deque[str] = field(default_factory=lambda: deque(maxlen=WORDS))
     _greeting: deque[str] = field(default_factory=lambda: deque(maxlen=WORDS))
@@ -151,7 +157,7 @@ class Line:
         assert self.process.stderr
         # Closed here and by nobody else: a connection that ssh shares and keeps may hold it open for long.
         with self.process.stderr as stream:
-            for line in stream:
+            while line := stream.readline(MOST_LINE_BYTES):
                 if text := line.decode(errors="replace").strip():
                     self._said.append(text)
 
@@ -159,22 +165,31 @@ class Line:
         """Put what the board says where `arrived` finds it, until the line ends."""
         assert self.process.stdout
         with contextlib.suppress(OSError, ValueError), self.process.stdout as stream:
-            for line in stream:
+            while line := stream.readline(MOST_LINE_BYTES):
                 # A login may greet: what is not ours is passed over.
-                if not line.startswith(b"{"):
+                message = _message(line)
+                if message is None:
                     self._greeting.append(line.decode(errors="replace").strip())
-                else:
-                    with contextlib.suppress(codec.InvalidDocumentError):
-                        message = codec.read_json(Message, line)
-                        payload = stream.read(message.bytes or 0)
-                        self._inbox.put(Received(message=message, payload=payload))
-        self._inbox.put(None)
+                    continue
+                size_bytes = message.bytes or 0
+                if not 0 <= size_bytes <= MOST_PAYLOAD_BYTES:
+                    self._said.append(f"the board wants to send {size_bytes} bytes at once")
+                    break
+                self._put(Received(message=message, payload=stream.read(size_bytes)))
+        self._put(None)
 
     def beat(self) -> None:
         """Tell the agent now and then that the host is there: without, it takes itself for cut off."""
         with contextlib.suppress(EdgepackError):
             while not self._over.wait(BEAT_S):
                 self.send({"do": "beat"})
+
+    def _put(self, found: Received | None) -> None:
+        """Give something to whoever asks next; where nobody does any more, it is let go."""
+        while not self._over.is_set():
+            with contextlib.suppress(queue.Full):
+                self._inbox.put(found, timeout=LOOK_S)
+                return
 
     def _write(self, data: memoryview) -> int:
         """Write what is taken within a moment, and return how much that is. Raises EdgepackError."""
@@ -200,8 +215,18 @@ class Line:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=HANG_UP_S)
         self._threads[0].join(timeout=HANG_UP_S)  # for the last that ssh has said
-        name, address = self.destination.name, self.destination.host.address
+        name = self.destination.name
         if self.greeted:
             last = self._said[-1] if self._said else "the connection ended"
             return failures.Lost(f"lost: {last}", where=name, advice="see that it is on, and not short of memory")
-        return failures.of_ssh("\n".join(self._said or self._greeting), address, name)
+        return failures.of_ssh("\n".join(self._said or self._greeting), ssh.by_hand(self.destination), name)
+
+
+def _message(line: bytes) -> Message | None:
+    """Return what a line of the agent says; None where it is another line."""
+    if not line.startswith(b"{"):
+        return None
+    try:
+        return codec.read_json(Message, line)
+    except codec.InvalidDocumentError:
+        return None

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager.remote import failures, ssh
+from packager.remote.agent.session import PYTHON
 from packager.remote.destination import Destination
 from packager.remote.line import Line, Patience, Received
 from packager.remote.messages import PROTOCOL, BoardFacts, Message
 from runner.errors import BundleError, EdgepackError
+from runner.progress import Advance
+
+__all__ = ["PYTHON", "Board", "Done", "Ended", "Listener", "connect", "growing", "never"]
 
 BLOCK_BYTES = 1 << 20
-PYTHON = "python"
-"""As the first word of a command: the Python that runs the agent there."""
 Done = Callable[[int], None]
 """Is told how many bytes of a file are there."""
 
@@ -32,6 +34,18 @@ class Listener:
 
     out: Callable[[str], None] = lambda _: None
     err: Callable[[str], None] = lambda _: None
+
+
+def growing(advance: Advance, note: str = "") -> Done:
+    """Turn how much of a file is there into how much has come."""
+    before = 0
+
+    def grow(there: int) -> None:
+        nonlocal before
+        advance(there - before, note)
+        before = there
+
+    return grow
 
 
 def never() -> bool:
@@ -53,6 +67,8 @@ def connect(
     """
     if wants_end():
         raise Ended("interrupted", where=destination.name)
+    if wants_end():
+        raise _interrupted(destination.name)
     line = Line.open(destination, patience)
     try:
         board = _begin(line, session, patience, wants_end)
@@ -82,8 +98,8 @@ class Board:
     facts: BoardFacts
     folder: str
     """Where the session's things are, on the board."""
-    keep: bool = False
-    """Leave what was brought there, at the end."""
+    keep: tuple[str, ...] = ()
+    """Names of what is left there at the end, of what was brought."""
 
     def put(self, path: Path, name: str, done: Done = lambda _: None) -> bool:
         """Copy a file there, from where an earlier attempt ended, and return whether it was all there before.
@@ -93,7 +109,9 @@ class Board:
         size_bytes = path.stat().st_size
         self.line.send({"do": "put", "name": name, "size_bytes": size_bytes, "sha256": _sha256(path)})
         answer = self._answer().message
-        have_bytes = answer.have_bytes or 0
+        have_bytes = answer.have_bytes
+        if have_bytes is None or not 0 <= have_bytes <= size_bytes:
+            raise self._unfit()
         done(have_bytes)
         if answer.whole:
             return True
@@ -104,9 +122,12 @@ class Board:
                 if not data:
                     raise BundleError("it became shorter while it was sent", where=str(path))
                 self.line.send({"do": "data", "bytes": len(data)}, data)
-                have_bytes = self._answer().message.have_bytes or 0
+                have_bytes += len(data)
+                if self._answer().message.have_bytes != have_bytes:
+                    raise self._unfit()
                 done(have_bytes)
-        self._answer()
+        if not self._answer().message.whole:
+            raise self._unfit()
         return False
 
     def run(self, argv: Sequence[str], listener: Listener, timeout_s: float | None = None) -> int:
@@ -160,6 +181,9 @@ class Board:
         while self._answer().message.exit is None:
             pass
 
+    def _unfit(self) -> EdgepackError:
+        return failures.Lost("what it answers does not fit what it was asked", where=self.name)
+
     def _answer(self) -> Received:
         return _answer(self.line, self.patience.silence_s, self.wants_end)
 
@@ -173,7 +197,7 @@ def _begin(line: Line, session: str, patience: Patience, wants_end: Callable[[],
     hello = _answer(line, patience.hello_s, wants_end).message
     if hello.no_python:
         raise failures.NoPythonError(hello.no_python, name)
-    if not hello.facts or hello.edgepack != PROTOCOL:
+    if not hello.facts or not hello.facts.plausible or hello.edgepack != PROTOCOL:
         raise failures.Lost("what answers there is not edgepack's agent", where=name)
     line.greeted = True
     line.send({"do": "open", "session": session, "lease_s": patience.lease_s})
@@ -186,10 +210,14 @@ def _answer(line: Line, silence_s: float, wants_end: Callable[[], bool]) -> Rece
     """Wait for a message that is more than a sign of life. Raises EdgepackError."""
     while True:
         if wants_end():
-            raise Ended("interrupted", where=line.destination.name)
+            raise _interrupted(line.destination.name)
         found = line.arrived(silence_s)
         if found and not found.message.beat:
             return found
+
+
+def _interrupted(name: str) -> Ended:
+    return Ended("interrupted", where=name)
 
 
 def _tell(message: Message, listener: Listener) -> None:

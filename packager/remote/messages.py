@@ -1,8 +1,10 @@
 """What a board says to the host, a line of JSON each."""
 
+import re
 from dataclasses import dataclass
 
 PROTOCOL = 1
+VERSION = r"\d+\.\d+(\..*)?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +30,12 @@ class BoardFacts:
     has_ensurepip: bool
     externally_managed: bool
     """pip refuses to install into this Python (PEP 668)."""
+
+    @property
+    def plausible(self) -> bool:
+        """Tell whether the versions in it are versions, so that what can be installed there follows from them."""
+        glibc = not self.libc.startswith("glibc") or re.fullmatch(f"glibc {VERSION}", self.libc, re.ASCII)
+        return bool(re.fullmatch(VERSION, self.python, re.ASCII) and glibc)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ NOT_RUN = "not run"
 def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str) -> Page:
     """Return what came of several boards as a page; `host` is the bundle's own report, and `bundle` its name."""
     notes = _notes(results)
-    times = units.time_scale([*_latencies(host), *(each for it in results for each in _latencies(it.report))])
+    times = units.time_scale([*_medians(host), *(each for it in results for each in _latencies(it))])
     rows = [
         *(_host_row(artifact, times) for artifact in (host.artifacts if host else ())),
         *(row for result in results for row in _rows(result, notes, times)),
@@ -42,9 +42,23 @@ def fleet_page(results: Sequence[BoardResult], host: Report | None, bundle: str)
     return tuple(block for block in blocks if block)
 
 
-def _latencies(report: Report | None) -> Iterator[float | None]:
-    for artifact in report.artifacts if report else ():
-        yield artifact.latency.median_ns if artifact.latency else None
+def _medians(report: Report | None) -> list[float | None]:
+    artifacts = report.artifacts if report else ()
+    return [artifact.latency.median_ns if artifact.latency else None for artifact in artifacts]
+
+
+def _latencies(result: BoardResult) -> Iterator[float | None]:
+    compared = _compared(result)
+    for artifact in result.report.artifacts if result.report else ():
+        yield _latency(artifact, compared.get(artifact.name))
+
+
+def _latency(artifact: ArtifactReport, compared: ArtifactComparison | None) -> float | None:
+    """Return the latency that is shown of a board: none where the comparison has withheld it."""
+    found = compared.delta("latency") if compared else None
+    if found:
+        return found.device
+    return artifact.latency.median_ns if artifact.latency else None
 
 
 def _host_row(artifact: ArtifactReport, times: Scale) -> tuple[str, ...]:
@@ -74,9 +88,8 @@ def _figures(artifact: ArtifactReport, compared: ArtifactComparison | None, time
     logits = NONE
     if accuracy:
         logits = "identical" if accuracy.identical_to_host else f"{accuracy.max_abs_difference:.2g} apart"
-    shown = latency.device if latency else artifact.latency.median_ns if artifact.latency else None
     return (
-        times.show(shown),
+        times.show(_latency(artifact, compared)),
         units.times(latency.ratio if latency else None),
         units.percent(accuracy.top1 if accuracy else None),
         units.points(-answers.accuracy_drop) if answers else NONE,

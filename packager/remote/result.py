@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from packager.explain import Divergence
 from runner.compare.comparison import Comparison
+from runner.edge import INTERRUPTED
 from runner.errors import LIMIT_MISSED, EdgepackError, MeasurementError
 from runner.report import Report
 
@@ -47,10 +48,12 @@ def failure(error: EdgepackError) -> Failure:
 def exit_code(results: Iterable[BoardResult]) -> int:
     """Return the exit code for several boards: what they failed with, or 1 where all have reported and miss a limit.
 
-    Boards that failed in different ways are, taken together, a measurement that failed.
+    Boards that failed in different ways are, taken together, a measurement that failed; after Ctrl-C it was that.
     """
     together = tuple(results)
     failed = {result.exit_code for result in together if result.exit_code}
+    if INTERRUPTED in failed:
+        return INTERRUPTED
     if failed:
         return failed.pop() if len(failed) == 1 else MeasurementError.exit_code
     return LIMIT_MISSED if any(result.comparison and result.comparison.violated for result in together) else 0

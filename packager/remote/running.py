@@ -4,8 +4,10 @@ import contextlib
 import signal
 from dataclasses import dataclass
 
+from packager.remote import link
 from packager.remote.link import Board, Listener
 from runner import codec
+from runner.edge import INTERRUPTED
 from runner.errors import BundleError, EdgepackError, MeasurementError, RuntimeUnavailable, UsageError
 from runner.progress import Advance, Progress
 
@@ -40,6 +42,8 @@ class Ended:
 
     def error(self, where: str) -> EdgepackError:
         """Return what it failed with, as it told it."""
+        if self.exit_code in (INTERRUPTED, -signal.SIGINT):
+            return link.Ended("interrupted", where=where)
         kind = ERRORS.get(self.exit_code, MeasurementError)
         begins = [index for index, line in enumerate(self.said) if line.startswith(ERROR)]
         if not begins:
@@ -54,6 +58,8 @@ def run(board: Board, argv: list[str], progress: Progress, timeout_s: float | No
     """Run the runner on a board with `--progress json`, and show what it is at. Raises EdgepackError."""
     said = list[str]()
     with contextlib.ExitStack() as stack:
+        # Until it says what it is at: a slow board takes its time to start Python.
+        stack.enter_context(progress.task("start", 0))
         shown = Shown(progress, stack)
 
         def err(line: str) -> None:
@@ -97,8 +103,10 @@ def _ended(exit_code: int) -> str:
     """Return how a program ended, as Python counts it: below zero by a signal."""
     if exit_code >= 0:
         return f"ended with {exit_code}"
-    killed = ", as Linux does where memory runs out" if exit_code == -signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-exit_code).name}{killed}"
+    if exit_code == -signal.SIGKILL:
+        return "was ended by SIGKILL, as Linux does where memory runs out"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"was ended by {known.get(-exit_code, f'signal {-exit_code}')}"
 
 
 def read(line: str) -> Event | None:

@@ -8,19 +8,19 @@ from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from packager.cache import default_folder
-from packager.remote import venv, wheels
+from packager.remote import link, venv, wheels
 from packager.remote.board import Board, board_python, interpreter
-from packager.remote.link import Done, Listener
+from packager.remote.link import Listener
 from packager.remote.venv import Answer, Order
 from packager.remote.venv_program import STEP
 from packager.remote.wheels import Store, Wheel
 from runner import install
 from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.manifest import Format
-from runner.progress import Advance, Progress
+from runner.progress import Progress
+from runner.runtimes import KNOWN
 
 ALWAYS: tuple[str, ...] = ("numpy", "psutil")
-RUNTIMES: Mapping[Format, str] = {"onnx": "onnxruntime", "torchscript": "torch"}
 MIB = 1 << 20
 NEEDED_BYTES: Mapping[str, int] = {
     "numpy": 75 * MIB,
@@ -57,7 +57,7 @@ def prepare(
     EdgepackError where something fails.
     """
     facts = board.facts
-    packages = (*ALWAYS, *dict.fromkeys(RUNTIMES[each] for each in formats))
+    packages = (*ALWAYS, *dict.fromkeys(KNOWN[each].package for each in formats))
     python = interpreter(facts)
     remedy = install.remedy(packages, python)
     if remedy.problem:
@@ -97,7 +97,7 @@ def _brought(board: Board, order: Order, store: Store, progress: Progress, *, of
     _hold_space(board, order, unique, offline=offline)
     with progress.task("copying wheels to the board", sum(each.size_bytes for each in unique)) as advance:
         for wheel in unique:
-            board.put(wheel.path, f"{WHEELS}/{wheel.path.name}", _growing(advance, wheel.name))
+            board.put(wheel.path, f"{WHEELS}/{wheel.path.name}", link.growing(advance, wheel.name))
     if not offline:
         return Order(venv=order.venv, installs=order.installs, imports=order.imports, pip=own_pip)
     # They are whole by the board's own conditions, which were judged here.
@@ -118,25 +118,13 @@ def _hold_space(board: Board, order: Order, found: Sequence[Wheel], *, offline: 
     """Refuse to begin what cannot be finished."""
     needed = PIP_BYTES + sum(each.size_bytes + each.installed_bytes for each in found)
     if not offline:
-        needed += sum(NEEDED_BYTES[name] for name in RUNTIMES.values() if name in order.imports)
+        needed += sum(NEEDED_BYTES[name] for name in install.RUNTIMES if name in order.imports)
         needed += sum(NEEDED_BYTES[name] for name in ALWAYS)
     if board.facts.free_bytes < needed:
         free = f"{board.facts.free_bytes / MIB:.0f} are free"
         what = f"{needed / MIB:.0f} MiB are needed for a set-up in {board.facts.cache}, and {free}"
         advice = "free some space there, or XDG_CACHE_HOME on another disk of the board"
         raise MeasurementError(what, where=board.name, advice=advice)
-
-
-def _growing(advance: Advance, note: str) -> Done:
-    """Turn how much of a file is there into how much has come."""
-    before = 0
-
-    def grow(there: int) -> None:
-        nonlocal before
-        advance(there - before, note)
-        before = there
-
-    return grow
 
 
 def _has(packages: Mapping[str, str], wanted: Sequence[str]) -> bool:

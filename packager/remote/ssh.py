@@ -58,12 +58,14 @@ OPTIONS = {
 
 def command(destination: Destination, connect_s: float) -> list[str]:
     """Return the words of the command that reaches a board and runs there what comes through its input."""
-    host = destination.host
     options = [f"-o{name}={value}" for name, value in {**OPTIONS, "ConnectTimeout": f"{connect_s:.0f}"}.items()]
-    config = ["-F", str(destination.ssh_config)] if destination.ssh_config else []
-    port = ["-p", str(host.port)] if host.port else []
-    there = shlex.join(["sh", "-c", FIND.strip(), "edgepack", host.python or "", BOOT])
-    return ["ssh", *config, *options, *port, "--", host.address, there]
+    there = shlex.join(["sh", "-c", FIND.strip(), "edgepack", destination.host.python or "", BOOT])
+    return ["ssh", *_config(destination), *options, *_port(destination), "--", destination.host.address, there]
+
+
+def by_hand(destination: Destination) -> str:
+    """Return what follows `ssh` where somebody tries it in a shell."""
+    return shlex.join([*_config(destination), *_port(destination), destination.host.address])
 
 
 def program() -> bytes:
@@ -71,3 +73,11 @@ def program() -> bytes:
     sources = [(f"{agent.__name__}.{name}", (FOLDER / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
     source = f"MODULES = {sources!r}\n{LOADER}".encode()
     return b"%d\n%b" % (len(source), source)
+
+
+def _config(destination: Destination) -> list[str]:
+    return ["-F", str(destination.ssh_config)] if destination.ssh_config else []
+
+
+def _port(destination: Destination) -> list[str]:
+    return ["-p", str(destination.host.port)] if destination.host.port else []

@@ -4,6 +4,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from runner.plain import plain
+
 GAP = "  "
 WIDTH = 120
 
@@ -67,24 +69,25 @@ def as_markdown(page: Page) -> str:
 def _text_lines(block: Block, emphasis: Emphasis, width: int) -> Iterator[str]:
     match block:
         case Title(text=text):
-            yield emphasis(text)
+            yield emphasis(plain(text))
         case Listing(head=head, lines=lines):
-            yield head
+            yield plain(head)
             for line in lines:
                 yield from textwrap.wrap(
-                    line, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+                    plain(line), width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
                 )
         case Table():
             yield from _text_table(block, emphasis)
         case str():
-            yield from textwrap.wrap(block, width, break_on_hyphens=False)
+            yield from textwrap.wrap(plain(block), width, break_on_hyphens=False)
 
 
 def _text_table(table: Table, emphasis: Emphasis) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+    rows = [tuple(map(plain, row)) for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(table.columns, *rows, strict=True)]
     yield GAP.join(_pad(table.columns, widths, table.left)).rstrip()
     yield "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
-    for index, row in enumerate(table.rows):
+    for index, row in enumerate(rows):
         line = GAP.join(_pad(row, widths, table.left)).rstrip()
         yield emphasis(line) if index == table.best else line
 
@@ -120,7 +123,8 @@ def _pad(cells: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str
 
 
 def _escape(text: str) -> str:
-    """Keep Markdown from reading names and reasons as its own marks."""
+    """Keep Markdown from reading names and reasons as its own marks, and a terminal from obeying them."""
+    text = plain(text)
     for mark in ("\\", "|", "*", "<", "`"):
         text = text.replace(mark, f"\\{mark}")
     return text

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from runner import __version__
+from runner.errors import ReportError
 from runner.fastest import fastest
 from runner.measure import latency
 from runner.report import Accuracy, ArtifactReport, Latency, Report
@@ -39,6 +40,13 @@ def contradictions(report: Report) -> tuple[str, ...]:
         found += unsaid_of_run(report)
     found += _fastest_contradictions(report)
     return tuple(found)
+
+
+def hold(report: Report, where: str) -> None:
+    """Raise ReportError where figures do not follow from the record; `where` names the report in it."""
+    problems = contradictions(report)
+    if problems:
+        raise ReportError("\n  ".join(("figures do not follow from the record:", *problems)), where=where)
 
 
 def gives_reasons(report: Report) -> bool:

@@ -160,6 +160,9 @@ def test_a_bundle_that_changes_while_it_is_open_is_not_used(tmp_path: Path) -> N
     with pytest.raises(BundleError) as caught:
         bundle.extract(ARTIFACT, tmp_path)
     assert caught.value.what == f"{ARTIFACT} was changed while it was read"
+    with pytest.raises(BundleError) as again:
+        bundle.read(ARTIFACT)
+    assert str(again.value) == str(caught.value)
 
 
 def test_a_newer_minor_version_is_read(tmp_path: Path) -> None:

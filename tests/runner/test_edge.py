@@ -166,6 +166,24 @@ def test_a_full_disk_behind_stdout_is_told_once() -> None:
     assert (found.returncode, found.stderr) == (5, "error: output: No space left on device\n")
 
 
+@pytest.mark.parametrize(("closed", "shown"), [("2>&-", "5000001"), (">&-", "0"), ("<&- >&- 2>&-", "0")])
+def test_a_stream_that_is_closed_at_the_start_keeps_nothing_from_being_done(closed: str, shown: str) -> None:
+    found = printing(f"{closed} | wc -c")
+    assert (found.returncode, found.stdout.strip(), found.stderr) == (0, shown, "")
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_an_error_that_nobody_can_be_told_keeps_its_exit_code(redirection: str) -> None:
+    program = (
+        "import click, sys; from runner import edge\nfrom runner.errors import BundleError\n"
+        "def body(): raise BundleError('x')\n"
+        "sys.exit(edge.run(click.Command('p', callback=body), [], program='p'))"
+    )
+    shell = ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, program]
+    found = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (3, "", "")
+
+
 def test_a_letter_that_the_terminal_does_not_have_is_a_question_mark() -> None:
     program = (
         "import click, sys; from runner import edge; "

@@ -30,8 +30,9 @@ def main() -> None:
             janitor = Janitor(place, message["lease_s"])
             channel.send({"folder": str(place.folder)})
             threading.Thread(target=_beat, args=(channel,), daemon=True).start()
-            if Session(channel, place, janitor).serve():
-                place.leave()
+            kept = Session(channel, place, janitor).serve()
+            if kept:
+                place.leave(kept)
             else:
                 place.remove()
             janitor.dismiss()

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from packager.remote.agent.channel import Refused
@@ -41,12 +41,16 @@ class Place:
             if (self.folder / NOTE).read_text() == self.token:
                 _discard(self.folder)
 
-    def leave(self) -> None:
-        """Leave what was brought here, and nothing else."""
+    def leave(self, kept: Collection[str]) -> None:
+        """Leave what is to be kept of what was brought here, and nothing else."""
         with _alone():
-            shutil.rmtree(self.folder / TEMPORARY, ignore_errors=True)
-            for part in (*self.folder.glob("**/.*.part"), self.folder / NOTE):
-                part.unlink(missing_ok=True)
+            for path in self.folder.iterdir():
+                if path.name in kept:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
             if not any(self.folder.iterdir()):
                 _discard(self.folder)
             else:

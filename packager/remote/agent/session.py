@@ -28,8 +28,8 @@ class Session:
         self._folder = place.folder
         self._janitor = janitor
 
-    def serve(self) -> bool:
-        """Do what the host asks, until it closes the session, and return whether the folder is to be kept."""
+    def serve(self) -> list[str]:
+        """Do what the host asks, until it closes the session, and return the names of what is to be kept."""
         while True:
             message = self._channel.receive()
             try:
@@ -41,7 +41,7 @@ class Session:
                     case "get":
                         self._get(message)
                     case "close":
-                        return bool(message["keep"])
+                        return [str(name) for name in message["keep"]]
             except Refused as refused:
                 self._channel.send({"refused": {"code": refused.code, "what": str(refused)}})
             except OSError as error:
@@ -130,7 +130,8 @@ class Session:
                 # The child may well be silent for long, and the host never is.
                 if time.monotonic() - heard_s > SILENCE_S:
                     raise Lost
-                spoke = False
+                # Asked before: of what it wrote until its end nothing is missed.
+                ended, spoke = child.poll() is not None, False
                 for key, _ in selector.select(SILENCE_S):
                     if key.data == "host":
                         self._hear(child.pid)
@@ -139,13 +140,13 @@ class Session:
                     spoke = True
                     stream: IO[bytes] = child.stdout if key.data == "out" else child.stderr
                     data = os.read(stream.fileno(), BLOCK_BYTES)
-                    *lines, rest[key.data] = (rest[key.data] + data).split(b"\n")
+                    *lines, rest[key.data] = _lines(rest[key.data] + data)
                     if not data:
                         selector.unregister(stream)
                     for line in lines:
                         self._channel.send({key.data: line.decode(errors="replace")})
                 # What it has left behind may hold its streams open.
-                if not spoke and child.poll() is not None:
+                if ended and not spoke:
                     break
         for name, line in rest.items():
             if line:
@@ -165,6 +166,14 @@ class Session:
         if self._folder.resolve() not in path.resolve().parents:
             raise Refused("outside", f"{name} is outside the session's folder")
         return path
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Return the lines, the last of which goes on; one that is too long for this board's memory comes in pieces."""
+    lines = data.split(b"\n")
+    if len(lines[-1]) >= BLOCK_BYTES:
+        lines.append(b"")
+    return lines
 
 
 def _sha256(path: Path) -> str:

@@ -75,6 +75,16 @@ def test_what_cannot_be_meant_is_told_before_a_board_is_reached(
     assert list(here.iterdir()) == []
 
 
+def test_a_report_that_could_not_be_written_is_told_before_a_board_is_reached(
+    bundle: Path, near: Near, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    near.ssh('touch "$HOME/reached"')
+    (here / "pi5.report.json").mkdir()
+    assert run(bundle, "--on", "pi4", "--on", "pi5") == 2
+    assert capfd.readouterr().err == "error: pi5.report.json: is a folder: name a file\n  try: another place with -o\n"
+    assert near.left() == []
+
+
 @pytest.mark.parametrize(
     "args", [("--timeout", "600"), ("--retries", "-1"), ("--jobs", "0"), ("--threads", "0"), ("--effort", "none")]
 )

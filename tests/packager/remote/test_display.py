@@ -111,3 +111,15 @@ def test_brackets_are_no_markup_whoever_wrote_them() -> None:
         shown = last_screen(console)
     assert "[red]pi[/]: [b]said[/i]" in shown
     assert any("[red]pi[/] [bold]copy[/x]" in line and "[/oops]" in line for line in shown), shown
+
+
+def test_what_a_board_says_does_not_steer_the_terminal() -> None:
+    console, bell = terminal(), "\x1b]0;owned\x07"
+    live = Live(console)
+    with live.board("pi5") as board, board.task(bell, 2) as advance:
+        advance(1, bell)
+        board.say(bell)
+        live.say(bell)
+        live._bars.refresh()
+    assert "\x1b]0;" not in written(console)
+    assert written(console).count("\\x1b]0;owned\\x07") >= 4

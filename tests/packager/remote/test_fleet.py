@@ -135,6 +135,21 @@ def test_a_board_that_is_off_costs_the_others_nothing(bundle: Bundle, near: Near
     assert display.boards["pi@up"].said == [f"report: {up.report_file}"]
 
 
+def test_the_wait_between_attempts_does_not_grow_beyond_all_bounds(
+    bundle: Bundle, near: Near, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "MOST_WAIT_S", 0.02)
+    near.ssh(LOSE_DOWN)
+    display = RecordingDisplay()
+    run(ordered(bundle, tmp_path / "out", retries=4), ["down"], display)
+    assert [line.rpartition(" in ")[2] for line in display.boards["down"].said[:-1]] == [
+        "0.01 s",
+        "0.02 s",
+        "0.02 s",
+        "0.02 s",
+    ]
+
+
 def test_a_board_that_is_there_the_second_time_brings_its_report(bundle: Bundle, near: Near, tmp_path: Path) -> None:
     near.ssh(f'mkdir "{tmp_path}/tried" 2>/dev/null && exit 255\n{RUNS}')
     display = RecordingDisplay()
@@ -200,6 +215,29 @@ def test_a_runner_whose_report_is_there_all_the_same_keeps_its_exit_code(
     assert (found.failure, found.report, found.exit_code) == (None, brought(bundle), 5)
 
 
+@pytest.mark.parametrize(
+    ("script", "complete", "what"),
+    [
+        (
+            "import os\nos.kill(os.getpid(), 9)\n",
+            False,
+            "the run there was ended by SIGKILL, as Linux does where memory runs out, and said nothing",
+        ),
+        ("import os\nos.kill(os.getpid(), 40)\n", True, "the run there was ended by signal 40, and said nothing"),
+        ("print('error: it broke', file=sys.stderr)\nsys.exit(5)\n", False, "it broke"),
+    ],
+)
+def test_a_runner_that_dies_is_a_failure_and_what_it_had_by_then_is_brought_all_the_same(
+    script: str, complete: bool, what: str, bundle: Bundle, near: Near, tmp_path: Path
+) -> None:
+    part = brought(bundle, complete=complete)
+    order = ordered(standing_in(bundle, tmp_path, REPORTS + script, part), tmp_path / "out", explain=True)
+    (found,) = run(order, ["pi"], RecordingDisplay())
+    assert found.failure == Failure(what=what, advice="", exit_code=5)
+    assert (found.report, found.exit_code, found.attempts) == (part, 5, 1)
+    assert near.left() == []
+
+
 def test_a_runner_that_is_not_done_in_time_is_ended(bundle: Bundle, near: Near, tmp_path: Path) -> None:
     order = ordered(standing_in(bundle, tmp_path, "import time\ntime.sleep(600)\n"), tmp_path / "out", timeout_s=0.5)
     (found,) = run(order, ["pi"], RecordingDisplay())
@@ -226,6 +264,19 @@ def test_what_comes_back_is_held_against_what_was_sent(
     (result,) = run(ordered(standing_in(bundle, tmp_path, found=found), tmp_path / "out"), ["pi"], RecordingDisplay())
     assert result.failure
     assert (result.failure.what, result.failure.exit_code, result.report) == (what, 3, None)
+
+
+def test_a_report_that_its_own_samples_contradict_is_refused(bundle: Bundle, near: Near, tmp_path: Path) -> None:
+    first, *others = brought(bundle).artifacts
+    assert first.latency
+    wrong = replace(first, latency=replace(first.latency, median_ns=-1.0))
+    found = report.seal(replace(brought(bundle), artifacts=(wrong, *others)))
+    (result,) = run(ordered(standing_in(bundle, tmp_path, found=found), tmp_path / "out"), ["pi"], RecordingDisplay())
+    assert result.failure
+    assert result.failure.what == (
+        "figures do not follow from the record:\n  fp32.onnx: latency.median_ns: reported -1, the record gives 301000"
+    )
+    assert (result.failure.exit_code, result.report) == (3, None)
 
 
 def test_a_disk_that_takes_no_report_here_costs_the_others_nothing(bundle: Bundle, near: Near, tmp_path: Path) -> None:
@@ -263,7 +314,7 @@ def test_ctrl_c_brings_back_what_there_is(bundle: Bundle, near: Near, tmp_path: 
 
 
 def test_ctrl_c_ends_the_waiting_for_a_board_that_is_off_too(bundle: Bundle, near: Near, tmp_path: Path) -> None:
-    near.ssh("sleep 600")
+    near.ssh("exec sleep 600")
     order = ordered(bundle, tmp_path / "out")
     display = RecordingDisplay()
 

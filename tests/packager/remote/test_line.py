@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from packager.remote import failures, line
+from packager.remote import failures, line, link
 from packager.remote.link import Listener
 from runner.errors import EdgepackError, RuntimeUnavailable
-from tests.packager.remote.near import PATIENCE, RUNS, Near, connected, runs, until
+from tests.packager.remote.near import PATIENCE, RUNS, Near, connected, runs, to, until
 
 KEY = (
     "its host key is not the one that is known here, or none is known: nothing was sent",
@@ -81,6 +81,28 @@ def test_what_ssh_says_becomes_an_error_with_what_leads_on(
     assert (error.value.where, error.value.what, error.value.advice) == ("pi", what, advice)
     assert error.value.exit_code == 5
     assert near.left() == ["said"]
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("Host key verification failed.", KEY[1].replace("pi@board", "-p 2222 pi@board")),
+        ("pi@board: Permission denied (publickey).", LET_IN.replace("pi@board", "-p 2222 pi@board")),
+        ("ssh: connect to host board port 2222: Connection refused", IS_ON.replace("pi@board", "-p 2222 pi@board")),
+    ],
+)
+def test_what_is_to_be_tried_by_hand_goes_to_the_same_port(said: str, advice: str, near: Near) -> None:
+    near.ssh(f"echo '{said}' >&2; exit 255")
+    with pytest.raises(EdgepackError) as error, link.connect(to(port=2222), patience=PATIENCE):
+        pass
+    assert error.value.advice == advice
+
+
+def test_a_port_behind_a_colon_is_part_of_no_name(near: Near) -> None:
+    near.ssh("echo 'ssh: Could not resolve hostname board:2222: Name or service not known' >&2; exit 255")
+    with pytest.raises(failures.Lost) as error, link.connect(to(address="pi@board:2222"), patience=PATIENCE):
+        pass
+    assert error.value.advice == "a port is told as ssh://pi@board:2222, or as `port` in an inventory"
 
 
 def test_an_account_without_a_shell_says_so_on_stdout(near: Near) -> None:

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+from packager.explain import Divergence, Layer, LayerDifference
 from packager.remote.page import fleet_page
 from packager.remote.result import BoardResult, Failure
+from runner import report
 from runner.compare import compare
-from runner.compare.comparison import Limits
-from runner.render.page import as_markdown, as_text
+from runner.compare.comparison import Limits, Margins
+from runner.reason import Reason
+from runner.render.page import Table, as_markdown, as_text
 from runner.report import Report
 from tests import reports
+from tests.runner.compare import pairs
 
 LIMITS = Limits(max_slowdown=1.5)
 OFF = BoardResult(
@@ -42,7 +46,7 @@ Flips
   pi4: fp32.onnx: sample 3, label 0: 0 on the host, 1 on the device
 
 First layer that diverges
-  pi4: fp32.onnx: conv1 differs first
+  pi4: none: every logit of every artifact that ran is the host's own
 
 Notes
   [1] 40 samples cannot show that top-1 loses less than 1 point: at 1 % flips that takes about 619; try: a larger
@@ -84,7 +88,7 @@ def wrong_and_slow() -> Report:
 
 
 def test_the_table_has_the_host_first_and_every_board_after_it() -> None:
-    four = replace(done("pi4", wrong_and_slow()), divergence="fp32.onnx: conv1 differs first")
+    four = replace(done("pi4", wrong_and_slow()), divergences=())
     page = as_text(fleet_page([done("pi5", reports.board()), four, OFF], reports.host(), "net for x86"))
     assert page[: len(WHOLE)] == WHOLE
     head, _, *verdicts = page[len(WHOLE) :].splitlines()
@@ -116,3 +120,53 @@ def test_the_page_is_one_of_markdown_too() -> None:
     text = as_markdown(fleet_page([done("pi5", reports.board()), OFF], reports.host(), "net for x86"))
     assert text.startswith("### net for x86 on 2 boards\n\n| board | artifact ")
     assert "| pi5   | fp32.onnx [1]        | 301.0 µs |  1.99x |" in text
+
+
+def difference(name: str, differing: int) -> LayerDifference:
+    return LayerDifference(
+        layer=Layer(name=name, operator="QLinearConv"),
+        values=64,
+        differing=differing,
+        integer=True,
+        largest=float(differing > 0),
+        relative=0.01,
+        diverges=differing > 0,
+    )
+
+
+def test_the_first_layer_that_diverges_is_named_for_each_board_and_artifact() -> None:
+    found = Divergence(
+        artifact="int8.onnx",
+        sample=3,
+        layers=(difference("conv1", 0), difference("conv2", 2)),
+        logits=difference("logits", 1),
+        tolerance=1e-5,
+        host_disturbed=0.0,
+        device_disturbed=0.0,
+    )
+    five = replace(done("pi5", reports.board()), divergences=(found,))
+    page = " ".join(as_text(fleet_page([five], reports.host(), "net for x86")).split())
+    told = "layer 1 is identical; the first that diverges is conv2 (QLinearConv): 2 of 64 values differ by 1 step."
+    assert f"First layer that diverges pi5: int8.onnx: {told}" in page
+    assert "pi5: int8.onnx, sample 3: the host and the device, layer by layer" in page
+
+
+TWO_SECONDS = (2_000_000,) * 5
+"""In microseconds, where the host took a few."""
+
+
+def latencies(*reasons: Reason) -> list[tuple[str, str]]:
+    """Return board and latency of each row for int8.onnx, of a host and a slow board with these reasons."""
+    host, board = reports.host(), report.seal(replace(pairs.device_with(TWO_SECONDS), reasons=reasons))
+    judged = compare(host, board, pairs.NO_LIMITS, Margins())
+    result = BoardResult(name="pi", attempts=1, duration_s=0.0, report=board, comparison=judged)
+    (table,) = (block for block in fleet_page([result], host, "net") if isinstance(block, Table))
+    return [(row[0], row[2]) for row in table.rows if row[1].startswith("int8.onnx")]
+
+
+def test_one_unit_serves_all_latencies_that_are_shown() -> None:
+    assert latencies() == [("host", "0.060 ms"), ("pi", "2000.000 ms")]
+
+
+def test_a_latency_that_is_withheld_has_no_say_in_the_unit() -> None:
+    assert latencies(pairs.EMULATED) == [("host", "60.0 µs"), ("pi", "—")]

@@ -32,6 +32,7 @@ def failed(code: int) -> BoardResult:
         ((failed(3), failed(4)), 5),
         ((failed(130), failed(130)), 130),
         ((failed(130), DONE), 130),
+        ((failed(130), failed(4), failed(5)), 130),
     ],
 )
 def test_the_exit_code_is_what_they_failed_with_or_whether_a_limit_was_missed(

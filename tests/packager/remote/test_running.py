@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_a_run_tells_its_progress_apart_from_what_it_failed_with(near: Near) -> 
     with connected() as board:
         ended = running.run(board, ["sh", "-c", f"cat {near.home}/lines >&2; exit 4"], progress, None)
     assert ended == Ended(exit_code=4, said=("a warning", '{"other": 1}', "error: it is broken", "  try: another"))
-    assert progress.tasks == [("timing", 4, 3)]
+    assert progress.tasks == [("start", 0, 0), ("timing", 4, 3)]
 
 
 def test_of_many_lines_the_last_are_kept(near: Near) -> None:
@@ -97,6 +98,7 @@ def test_an_error_of_several_lines_is_one_and_its_advice_stays_as_it_is() -> Non
             Ended(exit_code=-9, said=()),
             "the run there was ended by SIGKILL, as Linux does where memory runs out, and said nothing",
         ),
+        (Ended(exit_code=-(1 << 40), said=()), f"the run there was ended by signal {1 << 40}, and said nothing"),
         (Ended(exit_code=-11, said=("loading",)), "the run there was ended by SIGSEGV, and said loading"),
     ],
 )
@@ -104,3 +106,11 @@ def test_an_end_without_an_error_tells_what_there_is(ended: Ended, told: str) ->
     error = ended.error("pi5")
     assert type(error) is MeasurementError
     assert str(error) == f"pi5: {told}"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(130, ("interrupted",)), (-signal.SIGINT, ("Traceback:", "KeyboardInterrupt"))]
+)
+def test_a_run_that_was_asked_to_end_was_interrupted_however_far_it_was(code: int, said: tuple[str, ...]) -> None:
+    error = Ended(exit_code=code, said=said).error("pi")
+    assert (error.where, error.what, error.exit_code) == ("pi", "interrupted", 130)

@@ -42,6 +42,11 @@ def test_a_port_and_a_configuration_are_words_of_their_own() -> None:
     assert shlex.split(there)[4] == "/opt/a b/python"
 
 
+def test_by_hand_it_is_the_same_board_in_the_same_way() -> None:
+    assert ssh.by_hand(to()) == "pi@board"
+    assert ssh.by_hand(replace(to(port=2222), ssh_config=Path("my config"))) == "-F 'my config' -p 2222 pi@board"
+
+
 def test_the_system_s_ssh_understands_every_option() -> None:
     *words, _ = ssh.command(to(), connect_s=20)
     shown = subprocess.run([words[0], "-G", *words[1:]], capture_output=True, text=True, check=False)

@@ -149,7 +149,7 @@ def test_what_was_left_on_purpose_in_the_meantime_is_left(near: Near, large: Pat
     cut_copy(kill_agent, large, replace(PATIENCE, lease_s=1))
 
     def keep(board: Board) -> None:
-        board.keep = True
+        board.keep = ("large",)
         board.put(large, "large")
 
     comes_back(keep)

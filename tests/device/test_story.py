@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from packager.explain import sentence
 from packager.remote.result import BoardResult
 from runner.bundle import Bundle, open_bundle
 from runner.compare.comparison import ArtifactComparison
 from runner.errors import MeasurementError
 from runner.fastest import MOST_FLIPS
-from runner.report import ArtifactReport
+from runner.report import Accuracy, ArtifactReport
 from tests.device import story
 from tests.device.machines import Board
 from tests.device.story import Told
@@ -53,6 +54,12 @@ def played(both: tuple[Board, Board], packed: Path, tmp_path_factory: pytest.Tem
     told = story.bench(packed, both, reports, "--threads", 1, "--explain", "--json")
     left = {board.name: story.left_behind(board) for board in both}
     return Story(bundle=open_bundle(packed), told=told, reports=reports, left=left)
+
+
+def _accuracy(played: Story, board: str, name: str) -> Accuracy:
+    found = played.artifact(board, name).accuracy
+    assert found
+    return found
 
 
 def test_both_boards_report_and_are_left_as_they_were(played: Story) -> None:
@@ -117,6 +124,21 @@ def test_the_report_says_emulated_and_compare_withholds_what_that_voids(played: 
         assert "emulated" in {reason.code for reason in compared.withheld}
     page = story.command("bench-runner", "compare", played.bundle.path, played.reports / f"{board}.report.json").out
     assert "no latency from the device: this machine is emulated" in " ".join(page.split())
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_what_differs_between_the_layers_is_said_to_be_rounding(played: Story, board: str) -> None:
+    result = played.told.results[board]
+    assert result.divergences is not None
+    found = {each.artifact: sentence(each) for each in result.divergences}
+    apart = [
+        it.name for it in played.bundle.manifest.artifacts if not _accuracy(played, board, it.name).identical_to_host
+    ]
+    assert list(found) == apart
+    # Floats are summed in another order there.
+    assert "fp32.onnx" in found
+    assert "layers is the same but for rounding: the logits differ by at most" in found["fp32.onnx"]
+    assert found["fp32.onnx"].endswith(", which is rounding too.")
 
 
 def test_the_forecast_of_the_integer_kernel_differs_between_the_two(played: Story) -> None:

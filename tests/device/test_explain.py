@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, save
 
 import targets
@@ -26,7 +27,7 @@ def write_network(path: Path) -> Path:
     """
     chance = np.random.default_rng(1)
     kernel = chance.normal(size=(CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
-    values = {
+    values: dict[str, NDArray[np.generic]] = {
         "first": chance.normal(size=(CHANNELS, networks.CHANNELS, 3, 3)),
         "one": kernel,
         "other": kernel * NEARLY,

@@ -38,6 +38,12 @@ class Story:
         assert found
         return found
 
+    def accuracy(self, board: str, name: str) -> Accuracy:
+        """Return how right its answers were there."""
+        found = self.artifact(board, name).accuracy
+        assert found
+        return found
+
     def compared(self, board: str, name: str) -> ArtifactComparison:
         """Return how that compares with the host."""
         comparison = self.told.results[board].comparison
@@ -56,12 +62,6 @@ def played(both: tuple[Board, Board], packed: Path, tmp_path_factory: pytest.Tem
     return Story(bundle=open_bundle(packed), told=told, reports=reports, left=left)
 
 
-def _accuracy(played: Story, board: str, name: str) -> Accuracy:
-    found = played.artifact(board, name).accuracy
-    assert found
-    return found
-
-
 def test_both_boards_report_and_are_left_as_they_were(played: Story) -> None:
     # Emulated machines measure nothing that counts, and the code says so.
     assert played.told.code == MeasurementError.exit_code, played.told.err
@@ -75,15 +75,12 @@ def test_every_artifact_runs_there_and_answers_all_samples(played: Story, board:
     names = [artifact.name for artifact in played.bundle.manifest.artifacts]
     assert {"fp32.onnx", "int8.onnx", "int8.torchscript"} <= set(names)
     for name in names:
-        accuracy = played.artifact(board, name).accuracy
-        assert accuracy
-        assert accuracy.samples == played.bundle.manifest.samples
+        assert played.accuracy(board, name).samples == played.bundle.manifest.samples
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_qnnpack_answers_there_as_here_bit_for_bit(played: Story, board: str) -> None:
-    accuracy = played.artifact(board, "int8.torchscript").accuracy
-    assert accuracy
+    accuracy = played.accuracy(board, "int8.torchscript")
     assert accuracy.identical_to_host
     assert accuracy.flips == ()
 
@@ -104,10 +101,8 @@ def test_accuracy_there_is_that_of_the_host_within_half_a_point(played: Story, b
     host = played.bundle.host_report()
     assert host
     for ours in host.artifacts:
-        theirs = played.artifact(board, ours.name)
         assert ours.accuracy
-        assert theirs.accuracy
-        assert abs(theirs.accuracy.top1 - ours.accuracy.top1) <= 0.005, ours.name
+        assert abs(played.accuracy(board, ours.name).top1 - ours.accuracy.top1) <= 0.005, ours.name
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -131,10 +126,8 @@ def test_what_differs_between_the_layers_is_said_to_be_rounding(played: Story, b
     result = played.told.results[board]
     assert result.divergences is not None
     found = {each.artifact: sentence(each) for each in result.divergences}
-    apart = [
-        it.name for it in played.bundle.manifest.artifacts if not _accuracy(played, board, it.name).identical_to_host
-    ]
-    assert list(found) == apart
+    names = [artifact.name for artifact in played.bundle.manifest.artifacts]
+    assert list(found) == [name for name in names if not played.accuracy(board, name).identical_to_host]
     # Floats are summed in another order there.
     assert "fp32.onnx" in found
     assert "layers is the same but for rounding: the logits differ by at most" in found["fp32.onnx"]

@@ -47,7 +47,10 @@ def export(module: nn.Module, example: Tensor) -> Exported:
 def _frozen(module: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
     with _Watch(example):
         module(example)
-    traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]  # torch ships it so
+    # A trace holds these as constants of each convolution, as they are in this process: on a GPU they would decide
+    # there whether fp32 is rounded to TF32.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
+        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]  # torch ships it so
     frozen: torch.jit.ScriptModule = torch.jit.freeze(traced)
     return frozen
 

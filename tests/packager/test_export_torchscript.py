@@ -116,6 +116,17 @@ def test_the_quantization_engine_of_the_process_does_not_matter(
         torch.backends.quantized.engine = before
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_the_process_allows_a_gpu_does_not_matter_and_fp32_stays_fp32(
+    exported: Exported, trained: nn.Module, allowed: bool
+) -> None:
+    with torch.backends.cudnn.flags(enabled=True, benchmark=allowed, deterministic=allowed, allow_tf32=allowed):
+        content = export(trained, EXAMPLE).content
+    assert content == exported.content
+    (convolution, *_) = [node for node in load(content).inlined_graph.nodes() if "conv" in node.kind()]
+    assert not list(convolution.inputs())[-1].toIValue()
+
+
 def test_no_path_of_this_machine_and_no_stack_is_in_the_file(exported: Exported) -> None:
     for path in (str(ROOT), sys.prefix, "site-packages"):
         assert path.encode() not in exported.content

@@ -38,10 +38,18 @@ def python39(aarch64: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def both(aarch64: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Board, Board]]:
-    """Two boards that are on: one with the dot product, one without."""
+def switched_on(aarch64: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Board, Board]]:
+    """The two boards that all tests share."""
     with machines.boards(tmp_path_factory.mktemp("boards"), pi5=PI5, pi4=PI4) as (pi5, pi4):
         yield pi5, pi4
+
+
+@pytest.fixture(scope="module")
+def both(switched_on: tuple[Board, Board]) -> Iterator[tuple[Board, Board]]:
+    """Two boards that are on: one with the dot product, one without. Each file of tests finds their homes empty."""
+    yield switched_on
+    for board in switched_on:
+        board.sweep()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Emulated aarch64 boards, each with a real sshd on a loopback port of its own."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -84,6 +85,12 @@ class Board:
         """Let its Python find these sets of packages, and no others."""
         folders = [Path("/opt") / wheels.unpacked(name).name for name in names]
         (self.folder / "site/board.pth").write_text("".join(f"{folder}\n" for folder in folders))
+
+    def sweep(self) -> None:
+        """Remove all from its user's home but the keys, such as what ONNX Runtime keeps there for itself."""
+        for path in self.home.iterdir():
+            if path.name != ".ssh":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def ssh(self, *command: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command line there, as a user's ssh does, with what it reads from standard input."""

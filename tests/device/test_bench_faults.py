@@ -56,16 +56,27 @@ def able(both: tuple[Board, Board]) -> None:
         board.has("numpy", "onnxruntime")
 
 
+def way(board: Board) -> Destination:
+    """Return the way to a board."""
+    return Destination(name=board.name, host=Host(address=board.name), ssh_config=board.config)
+
+
 def play(
-    bundle: Bundle, boards: Sequence[Board], folder: Path, plans: Sequence[Then], patience: Patience, retries: int = 0
+    bundle: Bundle,
+    boards: Sequence[Board],
+    folder: Path,
+    plans: Sequence[Then],
+    patience: Patience,
+    *,
+    retries: int = 0,
+    others: Sequence[Destination] = (),
 ) -> Played:
     """Have boards measure a bundle, as `pack bench` does; what is planned happens to the first."""
     watch = Watch({boards[0].name: plans})
     arguments = ("--threads", "1", "--artifact", tiny.ARTIFACT, "--progress", "json")
     order = Order(bundle=bundle, artifacts=(tiny.ARTIFACT,), arguments=arguments, patience=patience)
-    ways = [Destination(name=it.name, host=Host(address=it.name), ssh_config=it.config) for it in boards]
     whole = FleetOrder(order=order, host=None, limits=Limits(), margins=Margins(), output=folder, retries=retries)
-    found = fleet.run(ways, whole, watch)
+    found = fleet.run([*map(way, boards), *others], whole, watch)
     return Played(results={each.name: each for each in found}, watch=watch)
 
 
@@ -113,8 +124,12 @@ def fill(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def endured(both: tuple[Board, Board], bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """Cut one board off in the middle of the copy, spoil the next copy, and cut off the run; the other has peace."""
+    """Cut one board off in the middle of the copy, spoil the next copy, and cut off the run; the other has peace.
+
+    A third cannot be reached at all.
+    """
     pi5, _ = both
+    gone = Destination(name="gone", host=Host(address="pi5", port=1), ssh_config=pi5.config)
     for board in both:
         board.has("numpy", "onnxruntime")
     plans = (
@@ -122,7 +137,8 @@ def endured(both: tuple[Board, Board], bundle: Bundle, tmp_path_factory: pytest.
         Then(task="copy", done=5 * MIB, happens=lambda: flip_a_bit(pi5)),
         Then(task="timing", done=1, happens=lambda: faults.cut(pi5)),
     )
-    return play(bundle, both, tmp_path_factory.mktemp("endured"), plans, Patience(lease_s=20), retries=3)
+    folder = tmp_path_factory.mktemp("endured")
+    return play(bundle, both, folder, plans, Patience(lease_s=20), retries=3, others=[gone])
 
 
 def test_a_board_that_is_cut_off_again_and_again_reports_in_the_end(endured: Played) -> None:
@@ -138,6 +154,14 @@ def test_the_other_board_has_not_noticed(endured: Played) -> None:
     assert (pi4.failure, pi4.attempts, pi4.copied) == (None, 1, True)
     assert pi4.report
     assert pi4.report.complete
+
+
+def test_a_board_that_cannot_be_reached_disturbs_neither(endured: Played) -> None:
+    gone = endured.results["gone"]
+    assert (gone.report, gone.attempts) == (None, 4)
+    assert gone.failure
+    assert gone.failure.what == "not reached: ssh: connect to host 127.0.0.1 port 1: Connection refused"
+    assert list(endured.results) == ["pi5", "pi4", "gone"]
 
 
 def test_a_copy_that_was_cut_goes_on_where_it_was(endured: Played, bundle: Bundle) -> None:
@@ -157,7 +181,7 @@ def test_a_bundle_that_was_changed_on_the_way_is_sent_again(endured: Played, bun
 
 
 def test_nothing_of_all_this_is_left(endured: Played, pi5: Board, pi4: Board) -> None:
-    assert all(result.report for result in endured.results.values())
+    assert len(endured.results) == 3
     assert in_the_end(pi5, pi4) == []
 
 
@@ -220,20 +244,16 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_copied(pi5: Board, 
     assert told.code == found.exit_code == MeasurementError.exit_code
 
 
-def test_a_board_that_is_off_is_tried_again_and_does_not_disturb_the_other(
-    pi5: Board, pi4: Board, bundle: Bundle, tmp_path: Path
-) -> None:
+def test_a_board_that_is_off_is_tried_again_and_told(pi4: Board, bundle: Bundle, tmp_path: Path) -> None:
     with faults.switched_off(pi4):
-        options = ("--threads", 1, "--artifact", tiny.ARTIFACT, "--retries", 1, "--json")
-        told = story.bench(bundle.path, [pi4, pi5], tmp_path, *options)
+        told = story.bench(bundle.path, [pi4], tmp_path, "--retries", 1, "--json")
     found = refused(told, pi4)
     assert told.results["pi4"].attempts == 2
     assert found.what == f"not reached: ssh: connect to host 127.0.0.1 port {pi4.port}: Connection refused"
-    assert found.advice == "see that it is on, and that `ssh pi4` works"
+    assert found.advice == f"see that it is on, and that `ssh -F {tmp_path / 'ssh_config'} pi4` works"
     assert f"pi4: {found.what}; trying again in 2 s" in told.err
-    assert told.results["pi5"].failure is None
-    assert (tmp_path / "pi5.report.json").is_file()
-    assert in_the_end(pi5, pi4) == []
+    assert told.code == MeasurementError.exit_code
+    assert in_the_end(pi4) == []
 
 
 def test_a_board_with_another_host_key_is_sent_nothing(pi5: Board, bundle: Bundle, tmp_path: Path) -> None:
@@ -242,7 +262,7 @@ def test_a_board_with_another_host_key_is_sent_nothing(pi5: Board, bundle: Bundl
     found = refused(told, pi5)
     assert told.results["pi5"].attempts == 1
     assert found.what == "its host key is not the one that is known here, or none is known: nothing was sent"
-    assert "ssh pi5 once by hand, which shows the key" in found.advice
+    assert f"ssh -F {tmp_path / 'ssh_config'} pi5 once by hand, which shows the key" in found.advice
     assert told.code == MeasurementError.exit_code
     assert in_the_end(pi5) == []
 
@@ -291,9 +311,8 @@ def test_what_a_board_lacks_is_told_with_the_command_that_installs_it(
 
 
 def test_a_session_that_is_busy_is_left_alone(pi5: Board, bundle: Bundle, tmp_path: Path) -> None:
-    way = Destination(name=pi5.name, host=Host(address=pi5.name), ssh_config=pi5.config)
     lines = list[str]()
-    with link.connect(way, f"{bundle.id[:12]}-pi5", SHORT) as held:
+    with link.connect(way(pi5), f"{bundle.id[:12]}-pi5", SHORT) as held:
         told = story.bench(bundle.path, [pi5], tmp_path, "--retries", 0, "--json")
         code = held.run(["python", "-c", "print('alive')"], Listener(out=lines.append))
     found = refused(told, pi5)

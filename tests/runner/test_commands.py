@@ -372,6 +372,11 @@ def test_a_disk_that_fills_up_while_it_is_measured_does_not_lose_what_is_shown(
     assert (ended.code, ended.out.startswith("net for x86\n")) == (5, True)
 
 
+def without_reminders(said: str) -> str:
+    """Return the lines that are no word on how far long work is: on a busy machine there are some."""
+    return "".join(line for line in said.splitlines(keepends=True) if not line.endswith(" left\n"))
+
+
 def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     bundle: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -381,12 +386,12 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     monkeypatch.setattr(selftest, "LEAST_BLOCKS", 1)
     ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1")
     told = "noise floor: not remembered, for fewer than 10 pairs may have met a quiet hour\n"
-    assert (ended.code, ended.err, list((here / "state").glob("*/*"))) == (0, told, [])
+    assert (ended.code, without_reminders(ended.err), list((here / "state").glob("*/*"))) == (0, told, [])
     monkeypatch.setattr(selftest, "LEAST_PAIRS", 1)
     monkeypatch.setattr(selftest, "disturbances", lambda _: ())  # whatever else runs here
     ended = bench(capsys, "selftest", bundle, "--pairs", "1", "--threads", "1", "--json")
     (file,) = (here / "state" / "edgepack").iterdir()
-    assert (ended.code, ended.err) == (0, f"noise floor: {file}\n")
+    assert (ended.code, without_reminders(ended.err)) == (0, f"noise floor: {file}\n")
     found = codec.read_json(SelfTest, ended.out)
     assert (found.artifact, found.threads, {(rate.interleaved, rate.slowdown) for rate in found.rates}) == (
         "fp32.onnx",

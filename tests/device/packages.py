@@ -1,13 +1,12 @@
 """Debian's packages for aarch64, got by the host's apt and unpacked: no install script is run."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.device import cache, host
 
-MIRROR = os.environ["DEBIAN_MIRROR"]
+BOOKWORM, BULLSEYE = "bookworm", "bullseye"
 SYSTEM = (
     "base-files",
     "bash",
@@ -36,16 +35,16 @@ COMPILE = ("-m", "compileall", "-q", "-x", "/(test|tests|idlelib|lib2to3|tkinter
 
 def system() -> Path:
     """Return the root of a Debian 12 with Python 3.11 and sshd, which nobody may write to."""
-    return cache.built("debian", f"{MIRROR} bookworm {SYSTEM} {MOUNTED_ON} {PYTHON} {COMPILE}", _unpack_system)
+    return cache.built("debian", f"{BOOKWORM} {SYSTEM} {MOUNTED_ON} {PYTHON} {COMPILE}", _unpack_system)
 
 
 def old_python() -> Path:
     """Return a folder with a Python 3.9, that of Debian 11: an executable usr/bin/python3.9."""
-    return cache.built("opt/python", f"{MIRROR} bullseye {OLD_PYTHON}", _unpack_old_python)
+    return cache.built("opt/python", f"{BULLSEYE} {OLD_PYTHON}", _unpack_old_python)
 
 
 def _unpack_system(tree: Path) -> None:
-    _unpack("bookworm", ["install", "--yes", "--download-only", *SYSTEM], tree)
+    _unpack(BOOKWORM, ["install", "--yes", "--download-only", *SYSTEM], tree)
     for name in MOUNTED_ON:
         (tree / name).mkdir(parents=True, exist_ok=True)
     (tree / PYTHON).parent.mkdir()
@@ -59,7 +58,23 @@ def _unpack_system(tree: Path) -> None:
 
 def _unpack_old_python(tree: Path) -> None:
     # Only these: what else they need is in the boards' own system.
-    _unpack("bullseye", ["download", *OLD_PYTHON], tree)
+    _unpack(BULLSEYE, ["download", *OLD_PYTHON], tree)
+
+
+def _mirror() -> str:
+    """Return where this host gets Debian's packages: there are those for aarch64 as well. Raises UnavailableError."""
+    ask = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(RELEASE) $(REPO_URI)"]
+    what = "the host's sources of packages"
+    told = host.run(what, ask)
+    if not told.strip():  # nobody has updated its lists yet
+        host.run(what, ["apt-get", "update"])
+        told = host.run(what, ask)
+    # Security updates come from elsewhere, and their release is called bookworm-security or so.
+    found = (words for line in told.splitlines() if len(words := line.split()) == 3)
+    mirror = next((uri for origin, release, uri in found if origin == "Debian" and "-" not in release), None)
+    if mirror is None:
+        raise host.UnavailableError("apt gets no packages of Debian here")
+    return mirror
 
 
 def _unpack(suite: str, command: Sequence[str], tree: Path) -> None:
@@ -69,7 +84,7 @@ def _unpack(suite: str, command: Sequence[str], tree: Path) -> None:
     for name in ("lists/partial", "archives/partial"):
         (state / name).mkdir(parents=True)
     (state / "status").touch()
-    (state / "sources.list").write_text(f"deb [signed-by={host.KEYRING}] {MIRROR} {suite} main\n")
+    (state / "sources.list").write_text(f"deb [signed-by={host.KEYRING}] {_mirror()} {suite} main\n")
     settings = {
         "APT::Architecture": "arm64",
         "APT::Architectures": "arm64",

@@ -2,9 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from runner.bundle import FP32_REFERENCE, Bundle
+from tests import bundles, networks
 from tests.packager.remote.near import RUNS, Near, path_of
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of one artifact that runs here, without a host report."""
+    folder = tmp_path_factory.mktemp("bundle")
+    logits = networks.expected_logits(networks.inputs(8)).astype(np.float32)
+    return bundles.write_bundle(
+        folder / "net.edgepack",
+        {"fp32.onnx": networks.write_onnx(folder / "net.onnx").read_bytes()},
+        (bundles.artifact(),),
+        logits=dict.fromkeys((FP32_REFERENCE, "fp32.onnx"), logits),
+        labels=np.asarray(logits.argmax(axis=1), np.int64),
+    )
 
 
 @pytest.fixture

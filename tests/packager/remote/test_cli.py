@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from packager.cli import pack
 from runner import edge, report
-from runner.bundle import FP32_REFERENCE
-from tests import bundles, networks
+from runner.bundle import Bundle
 from tests.packager.remote.near import RUNS, Near
 
 DOWN = "ssh: connect to host down port 22: Connection refused"
@@ -20,18 +18,10 @@ def run(*args: str | Path) -> int:
     return edge.run(pack, ["bench", *(str(arg) for arg in args)], program="pack")
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that runs here, and has no host report."""
-    folder = tmp_path_factory.mktemp("bundle")
-    logits = networks.expected_logits(networks.inputs(8)).astype(np.float32)
-    return bundles.write_bundle(
-        folder / "net.edgepack",
-        {"fp32.onnx": networks.write_onnx(folder / "net.onnx").read_bytes()},
-        (bundles.artifact(),),
-        logits=dict.fromkeys((FP32_REFERENCE, "fp32.onnx"), logits),
-        labels=np.asarray(logits.argmax(axis=1), np.int64),
-    ).path
+@pytest.fixture
+def net(bundle: Bundle) -> Path:
+    """The bundle's file."""
+    return bundle.path
 
 
 @pytest.fixture(autouse=True)
@@ -65,22 +55,22 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_cannot_be_meant_is_told_before_a_board_is_reached(
-    args: list[str], message: str, bundle: Path, near: Near, here: Path, capfd: pytest.CaptureFixture[str]
+    args: list[str], message: str, net: Path, near: Near, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     near.ssh('touch "$HOME/reached"')
-    assert run(bundle, *args) == 2
+    assert run(net, *args) == 2
     out, err = capfd.readouterr()
-    assert (out, err) == ("", message.replace("{bundle}", str(bundle)))
+    assert (out, err) == ("", message.replace("{bundle}", str(net)))
     assert near.left() == []
     assert list(here.iterdir()) == []
 
 
 def test_a_report_that_could_not_be_written_is_told_before_a_board_is_reached(
-    bundle: Path, near: Near, here: Path, capfd: pytest.CaptureFixture[str]
+    net: Path, near: Near, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     near.ssh('touch "$HOME/reached"')
     (here / "pi5.report.json").mkdir()
-    assert run(bundle, "--on", "pi4", "--on", "pi5") == 2
+    assert run(net, "--on", "pi4", "--on", "pi5") == 2
     assert capfd.readouterr().err == "error: pi5.report.json: is a folder: name a file\n  try: another place with -o\n"
     assert near.left() == []
 
@@ -88,8 +78,8 @@ def test_a_report_that_could_not_be_written_is_told_before_a_board_is_reached(
 @pytest.mark.parametrize(
     "args", [("--timeout", "600"), ("--retries", "-1"), ("--jobs", "0"), ("--threads", "0"), ("--effort", "none")]
 )
-def test_options_have_their_ranges(args: tuple[str, str], bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run(bundle, "--on", "a", *args) == 2
+def test_options_have_their_ranges(args: tuple[str, str], net: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(net, "--on", "a", *args) == 2
     assert f"Invalid value for '{args[0]}'" in capfd.readouterr().err
 
 
@@ -101,9 +91,9 @@ def test_a_bundle_that_is_none_is_told_before_a_board_is_reached(near: Near, her
     assert near.left() == []
 
 
-def test_a_board_that_is_off_is_a_row_and_exits_5(bundle: Path, near: Near, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_board_that_is_off_is_a_row_and_exits_5(net: Path, near: Near, capfd: pytest.CaptureFixture[str]) -> None:
     near.ssh(f'echo "{DOWN}" >&2; exit 255')
-    assert run(bundle, "--on", "down", "--retries", "0") == 5
+    assert run(net, "--on", "down", "--retries", "0") == 5
     out, err = capfd.readouterr()
     assert out == (
         "net for x86 on 1 board\n\nboard  status\n─────────────\ndown   failed\n\n"
@@ -113,12 +103,12 @@ def test_a_board_that_is_off_is_a_row_and_exits_5(bundle: Path, near: Near, capf
 
 
 def test_two_boards_run_a_bundle_and_json_is_one_document(
-    bundle: Path, near: Near, here: Path, capfd: pytest.CaptureFixture[str]
+    net: Path, near: Near, here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     near.ssh(f'if [ "$address" = down ]; then echo "{DOWN}" >&2; exit 255; fi\n{RUNS}')
     (here / "hosts.toml").write_text('[hosts.near]\naddress = "pi@near"\n[hosts.off]\naddress = "down"\n')
     options = ("--inventory", "hosts.toml", "--retries", "0", "--threads", "1", "--batch", "2", "-o", "out")
-    assert run(bundle, *options, "--artifact", "fp32.onnx", "--json") == 5
+    assert run(net, *options, "--artifact", "fp32.onnx", "--json") == 5
     out, err = capfd.readouterr()
     first, off = json.loads(out)
     assert (first["name"], first["exit_code"], first["attempts"], first["copied"]) == ("near", 0, 1, True)

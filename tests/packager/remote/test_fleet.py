@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from packager.remote import bench, failures, fleet
@@ -15,12 +14,12 @@ from packager.remote.bench import Order
 from packager.remote.fleet import FleetOrder
 from packager.remote.result import BoardResult, Failure, exit_code
 from runner import codec, report
-from runner.bundle import FP32_REFERENCE, Bundle
+from runner.bundle import Bundle
 from runner.compare.comparison import Limits, Margins
 from runner.errors import RuntimeUnavailable
 from runner.progress import Advance, Progress
 from runner.report import Report
-from tests import bundles, networks, reports
+from tests import reports
 from tests.fakes import RecordingProgress
 from tests.packager.remote.near import PATIENCE, RUNS, Near, connected, to, until
 
@@ -61,20 +60,6 @@ class CtrlC(RecordingProgress):
             _thread.interrupt_main()
         with RecordingProgress.task(self, title, total) as advance:
             yield advance
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle of one artifact."""
-    folder = tmp_path_factory.mktemp("bundle")
-    logits = networks.expected_logits(networks.inputs(8)).astype(np.float32)
-    return bundles.write_bundle(
-        folder / "net.edgepack",
-        {"fp32.onnx": networks.write_onnx(folder / "net.onnx").read_bytes()},
-        (bundles.artifact(),),
-        logits=dict.fromkeys((FP32_REFERENCE, "fp32.onnx"), logits),
-        labels=np.asarray(logits.argmax(axis=1), np.int64),
-    )
 
 
 def brought(bundle: Bundle, *, complete: bool = True) -> Report:

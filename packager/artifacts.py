@@ -11,10 +11,21 @@ from runner import codec
 from runner.manifest import INTEGERS, Artifact, Candidate, Format, Machine, Target
 from runner.packing import Epoch
 
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".torchscript.pt"}
+SUFFIXES: dict[Format, str] = {
+    "onnx": ".onnx",
+    "torchscript": ".torchscript.pt",
+    "openvino": ".openvino.zip",
+    "executorch": ".pte",
+    "litert": ".tflite",
+    "aotinductor": ".pt2",
+}
 MAKERS: dict[Format, tuple[str, ...]] = {
     "onnx": ("torch", "torchao", "onnx", "onnxscript", "onnxruntime"),
     "torchscript": ("torch",),
+    "openvino": ("torch", "onnx", "onnxscript", "openvino", "nncf"),
+    "executorch": ("torch", "torchao", "executorch"),
+    "litert": ("torch", "litert-torch", "ai-edge-quantizer"),
+    "aotinductor": ("torch", "torchao"),
 }
 FIRST_WITH_INT4 = 21
 """The first opset of ONNX that has integers of 4 bits."""

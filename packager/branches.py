@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from packager import recipe
+from packager import candidates, recipe
 from packager.builders import BuildContext
-from packager.candidates import REFERENCE, candidate
+from packager.candidates import REFERENCE
 from packager.evaluation import Logits, logits
 from packager.network import Network, Workbench, pruned
 from runner import codec
@@ -19,16 +19,15 @@ class Branch:
     """A network, and the artifacts that are made of it."""
 
     context: BuildContext
-    candidates: tuple[Candidate, ...]
-    """Empty means: those of the target."""
+    asked: tuple[str, ...]
+    """For which artifacts, by name; empty means: those of the target."""
     reference: Logits
     """What it answers in fp32 to the evaluation set."""
 
     def artifacts(self, target: Target) -> tuple[Candidate, ...]:
         """Return what is to be made for a target."""
-        wanted = self.candidates or target.artifacts
         quantizes = self.context.quantize is not None
-        return tuple(each for each in wanted if quantizes or each.precision != "int8")
+        return tuple(each for each in candidates.wanted(self.asked, target) if quantizes or each.precision != "int8")
 
 
 def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
@@ -54,13 +53,12 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
             quantize=variant.quantize,
             bench=bench,
         )
-        wanted = tuple(map(candidate, variant.artifacts))
         first = all(network is not each.context.network for each in found)
-        found.append(Branch(context=context, candidates=wanted, reference=answers[network.key]))
-        if first and variant.name and variant.prune and wanted and REFERENCE not in wanted:
+        found.append(Branch(context=context, asked=variant.artifacts, reference=answers[network.key]))
+        if first and variant.name and variant.prune and variant.artifacts and REFERENCE.name not in variant.artifacts:
             # Without it, nothing would tell the size and the time of this network from those of int8.
             bare = replace(context, title="", quantize=None)
-            found.append(replace(found[-1], context=bare, candidates=(REFERENCE,)))
+            found.append(replace(found[-1], context=bare, asked=(REFERENCE.name,)))
     return tuple(found)
 
 

@@ -164,7 +164,7 @@ def _layers_back(search: Search, plan: recipe.Quantize) -> Iterator[Attempt]:
     context = replace(search.context, quantize=plan)
     order = context.order(search.target)
     try:
-        exported = builders.float_onnx(context, order)
+        exported = builders.onnx.to_quantize(context, order)
         damage = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
     except StepError as error:
         yield Attempt(what="the most sensitive layers in fp32", plan=plan, failure=error)

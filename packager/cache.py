@@ -28,8 +28,12 @@ LIBRARIES = (
     "onnxscript",
     "onnxruntime",
     "torchao",
-    "torch-pruning",
+    "openvino",
+    "nncf",
     "executorch",
+    "litert-torch",
+    "ai-edge-quantizer",
+    "torch-pruning",
     "numpy",
     "pillow",
 )

@@ -31,13 +31,13 @@ def impossible(plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
 
 
 def _wanted(variant: Variant, target: Target) -> tuple[Candidate, ...]:
-    return tuple(map(candidates.candidate, variant.artifacts)) or target.artifacts
+    return candidates.wanted(variant.artifacts, target)
 
 
 def _of_candidates(plan: Recipe) -> Iterator[str]:
     """Yield what is wrong with the artifacts that the recipe itself names, or --candidates."""
-    own = tuple(map(candidates.candidate, plan.candidates))
-    if not own:
+    own = candidates.named(plan.candidates)
+    if not own or len(own) < len(plan.candidates):
         return
     names = [each.name for each in own]
     if REFERENCE.name not in names:
@@ -111,10 +111,10 @@ def _of_the_model(plan: Recipe) -> Iterator[str]:
             yield f"{name} and pruning: {why}, which what is pruned must be; --prune 0"
         for quantize in filter(None, (plan.quantize, *(variant.quantize for variant in plan.variants))):
             yield from _of_a_file(name, quantize, why)
-        for artifact in (*plan.candidates, *(each for variant in plan.variants for each in variant.artifacts)):
-            if candidates.candidate(artifact).format == "torchscript":
-                other = artifact.replace("torchscript", "onnx")
-                yield f"{name} and {artifact}: TorchScript is made of PyTorch's network, not of a file; {other}"
+        for artifact in candidates.named(each for variant in ways(plan) for each in variant.artifacts):
+            if artifact.format == "torchscript":
+                other = artifact.name.replace("torchscript", "onnx")
+                yield f"{name} and {artifact.name}: TorchScript is made of PyTorch's network, not of a file; {other}"
 
 
 def _of_a_file(name: str, quantize: Quantize, why: str) -> Iterator[str]:

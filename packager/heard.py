@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
 
-from packager.candidates import IMPOSSIBLE, NAMES
+from packager.candidates import NAMES
 from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
-ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS and name not in IMPOSSIBLE)
+ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "method": INT8,

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from packager import artifacts, budget
+from packager import artifacts, budget, builders
 from packager.artifacts import Built
 from packager.asking import ask, subject
 from packager.branches import Branch
-from packager.builders import BuildContext, float_onnx
+from packager.builders import BuildContext
 from packager.candidates import REFERENCE
 from packager.check import check
 from packager.evaluation import Questions
@@ -67,7 +67,7 @@ def _damages(context: BuildContext, target: Target, prepared: Prepared) -> tuple
     name = f"{target.name}: {f'{context.name}-' if context.name else ''}sensitivity"
     try:
         with prepared.journal.step(name) as step:
-            exported = float_onnx(context, order)
+            exported = builders.onnx.to_quantize(context, order)
             found = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
             step.note = f"{len(found)} layers{f', the worst {found[0].layer}' if found else ''}"
     except StepError as error:

@@ -53,7 +53,7 @@ def origin(plan: Recipe, cache: Cache, progress: Progress, *, searches: bool = F
 def _rehearse(loaded: LoadedModel, bench: Workbench, *, prunes: bool) -> None:
     """Do what no bundle can be without, before an hour of training and not after it alone. Raises StepError."""
     with bench.journal.step("rehearse") as step:
-        builders.onnx_export(loaded.module, bench)
+        builders.onnx.export(loaded.module, bench)
         prunings = {codec.digest(each.prune): each.prune for each in ways(bench.recipe)} if prunes else {}
         for prune in filter(None, prunings.values()):
             network.rehearse(loaded.module, prune, bench)

@@ -7,11 +7,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weights"]
 INTEGERS: frozenset[Precision] = frozenset({"int8", "int8-weights", "int4-weights"})
-Format = Literal["onnx", "torchscript"]
+Format = Literal["onnx", "torchscript", "openvino", "executorch", "litert", "aotinductor"]
+"""What an artifact's file is, each for one runtime."""
+Style = Literal["", "qoperator", "mixed", "onednn"]
+"""Another way to make the same precision and format; empty is the usual one."""
 Machine = Literal["x86_64", "aarch64"]
 Device = Literal["cpu", "cuda"]
 Engine = Literal["x86", "onednn", "fbgemm", "qnnpack"]
@@ -26,11 +29,12 @@ class Candidate:
 
     precision: Precision
     format: Format
+    style: Style = ""
 
     @property
     def name(self) -> str:
-        """The artifact's name within a bundle, such as `int8.onnx`."""
-        return f"{self.precision}.{self.format}"
+        """The artifact's name within a bundle, such as `int8.onnx` or `int8-qoperator.onnx`."""
+        return f"{self.precision}{f'-{self.style}' if self.style else ''}.{self.format}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +59,9 @@ class Target:
     """Take one bit less for weights in ONNX int8 artifacts: x86 CPUs without VNNI add two products in 16 bits, which
     saturates with all eight."""
     artifacts: tuple[Candidate, ...]
+    """What is made for it where nothing else is asked for: `--candidates quick`."""
+    more: tuple[Candidate, ...] = ()
+    """What may turn out to be faster there, and takes longer to make: `--candidates all` has both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +108,8 @@ class Artifact:
     """Where it can run; empty means anywhere that its runtime does."""
     engine: Engine | None = None
     """The quantization engine, which TorchScript files do not store and the runner sets from here."""
+    instructions: tuple[str, ...] = ()
+    """The instruction sets of the CPU that native code was made for: where one is missing, it cannot run."""
     opset: int | None = None
     dynamic_batch: bool = True
     """Whether it takes any number of samples at once, or one."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from packager.candidates import candidate
+from packager import candidates
 from packager.recipe import Quantize, Recipe
 from runner.facts import DeviceFacts
 from runner.manifest import Candidate, Target
@@ -32,7 +32,7 @@ class Wish:
 
 def searched(plan: Recipe, target: Target) -> tuple[Candidate, ...]:
     """Return the artifacts to choose from: the int8 ones, or where there are none, what else is smaller than fp32."""
-    wanted = tuple(map(candidate, plan.candidates)) or target.artifacts
+    wanted = candidates.wanted(plan.candidates, target)
     for chosen in (
         [each for each in wanted if each.precision == "int8"],
         [each for each in wanted if each.precision != "fp32"],

@@ -245,7 +245,7 @@ def test_a_model_that_is_a_file_is_neither_equalized_nor_trained(
     context: BuildContext, baseline: Baseline, few_splits: Splits, tmp_path: Path
 ) -> None:
     path = tmp_path / "net.onnx"
-    path.write_bytes(builders.fp32_onnx(context, X86).content)
+    path.write_bytes(builders.onnx.fp32(context, X86).content)
     file = onnx_model.load(path, few_splits.preprocess, 4)
     assert isinstance(file, OnnxModel)
     alone = contexts.context(file, context.bench)

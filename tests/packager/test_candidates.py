@@ -1,6 +1,7 @@
 """Artifacts by their names: every pair that something can make, and a reason for the pairs that nothing can."""
 
 import itertools
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -19,20 +20,32 @@ ALL = tuple(
 
 @pytest.mark.parametrize("each", ALL, ids=lambda each: each.name)
 def test_a_name_leads_to_its_candidate_or_to_the_reason_why_there_is_none(each: Candidate) -> None:
-    if (each.precision, each.format) in builders.BUILDERS:
+    if each in builders.BUILDERS:
         assert candidate(each.name) == each
         return
     with pytest.raises(UsageError) as caught:
         candidate(each.name)
-    assert str(caught.value) == f"{each.name}: {candidates.IMPOSSIBLE[each.name]}"
+    reason = candidates.IMPOSSIBLE.get(each.name, "nothing makes it; ")
+    assert str(caught.value).startswith(f"{each.name}: {reason}")
     # The reason ends with what to take instead, and that can be made.
     instead = caught.value.what.rpartition("; ")[2].split()[0]
-    assert instead in {other.name for other in ALL if (other.precision, other.format) in builders.BUILDERS}
+    assert instead in candidates.NAMES
 
 
 def test_what_targets_ask_for_can_be_made() -> None:
     for target in map(targets.load, targets.names()):
-        assert [candidate(each.name) for each in target.artifacts] == list(target.artifacts)
+        asked = [*target.artifacts, *target.more]
+        assert [candidate(each.name) for each in asked] == asked
+
+
+def test_the_words_quick_and_all_stand_for_what_a_target_makes() -> None:
+    target = replace(targets.load("x86"), more=(candidate("fp16.onnx"), candidate("int8.onnx")))
+    assert candidates.wanted((), target) == candidates.wanted(("quick",), target) == target.artifacts
+    assert candidates.wanted(("all",), target) == (*target.artifacts, candidate("fp16.onnx"))
+    assert candidates.wanted(("bf16.torchscript", "quick"), target) == (
+        candidate("bf16.torchscript"),
+        *target.artifacts,
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +53,7 @@ def test_what_targets_ask_for_can_be_made() -> None:
     [
         ("int8.onx", "did you mean 'int8.onnx'?"),
         ("fp32", "did you mean 'fp32.onnx'?"),
-        ("", "there are fp32.onnx, fp32.torchscript, fp16.onnx, fp16.torchscript, bf16.torchscript, int8.onnx, "),
+        ("", "there are fp32.onnx, fp16.onnx, int8.onnx, int8-weights.onnx, int4-weights.onnx, fp32.torchscript, "),
     ],
 )
 def test_a_name_that_is_none_is_told_with_the_nearest(name: str, hint: str) -> None:

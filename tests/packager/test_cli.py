@@ -18,13 +18,14 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from packager import builders, commands
+from packager.candidates import NAMES
 from packager.check import BOUNDS, Bounds
 from packager.cli import pack
 from packager.export import Exported
 from runner import edge
 from runner.bundle import HOST_REPORT, open_bundle
 from runner.errors import StepError
-from runner.manifest import Format, LeftOut, Precision
+from runner.manifest import LeftOut
 from runner.packing import Packing
 from tests import networks, reports
 
@@ -248,7 +249,7 @@ class NeverFirst(Backwards):
 
 def instead(wrong: type[Backwards]) -> builders.Builder:
     """Return a road that exports another network than the one that is asked for."""
-    return lambda context, _: builders.onnx_export(wrong(context.network.module), context.bench)
+    return lambda context, _: builders.onnx.export(wrong(context.network.module), context.bench)
 
 
 def refusing(*_: object) -> Exported:
@@ -264,7 +265,7 @@ def unreadable(*_: object) -> Exported:
 def test_where_no_int8_answers_rightly_the_pack_stops_with_name_and_figure(
     job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(builders.BUILDERS, ("int8", "onnx"), instead(Backwards))
+    monkeypatch.setitem(builders.BUILDERS, NAMES["int8.onnx"], instead(Backwards))
     assert run(*job, "-o", tmp_path / "out") == 6
     err = capfd.readouterr().err
     assert "error: onnx-only: int8.onnx: check: int8.onnx does not answer as the fp32 model does: " in err
@@ -274,19 +275,19 @@ def test_where_no_int8_answers_rightly_the_pack_stops_with_name_and_figure(
 
 
 @pytest.mark.parametrize(
-    ("kind", "road", "told"),
+    ("name", "road", "told"),
     [
-        (("int8", "onnx"), unreadable, "int8.onnx: check: int8.onnx cannot be run: ONNX Runtime "),
-        (("int8", "onnx"), refusing, "int8.onnx: no kernel for this layer"),
-        (("fp32", "onnx"), refusing, "fp32.onnx: no kernel for this layer"),
+        ("int8.onnx", unreadable, "int8.onnx: check: int8.onnx cannot be run: ONNX Runtime "),
+        ("int8.onnx", refusing, "int8.onnx: no kernel for this layer"),
+        ("fp32.onnx", refusing, "fp32.onnx: no kernel for this layer"),
     ],
     ids=["no int8 that can be run", "no int8 at all", "no reference"],
 )
 def test_without_any_int8_or_the_reference_there_is_no_bundle(
-    kind: tuple[Precision, Format], road: builders.Builder, told: str, job: list[str | Path], tmp_path: Path
+    name: str, road: builders.Builder, told: str, job: list[str | Path], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(builders.BUILDERS, kind, road)
+        patch.setitem(builders.BUILDERS, NAMES[name], road)
         done = CliRunner().invoke(pack, [str(word) for word in (*job, "--epochs", "0", "-o", tmp_path / "out")])
     assert isinstance(done.exception, StepError)
     assert done.exception.exit_code == 6
@@ -301,7 +302,7 @@ def test_what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_packed_
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(builders.BUILDERS, ("int8", "torchscript"), refusing)
+    monkeypatch.setitem(builders.BUILDERS, NAMES["int8.torchscript"], refusing)
     target.write_text(
         ONNX_ONLY.replace("]", ', {precision = "int8", format = "torchscript"}]') + 'engine = "x86"\n', encoding="utf-8"
     )
@@ -340,7 +341,7 @@ def test_a_budget_that_is_missed_leaves_the_best_bundle_and_exits_1(
     job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(BOUNDS, "int8", Bounds(snr_db=-10.0, agreement=0.5))
-    monkeypatch.setitem(builders.BUILDERS, ("int8", "onnx"), instead(NeverFirst))
+    monkeypatch.setitem(builders.BUILDERS, NAMES["int8.onnx"], instead(NeverFirst))
     bundle = tmp_path / "net.edgepack"
     # A recipe that trains for int8 has no dearer way to go on with.
     assert run(*job, "--quantize", "qat", "--max-drop", "1", "-o", bundle) == 1

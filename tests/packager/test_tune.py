@@ -13,6 +13,7 @@ import targets
 from packager import builders, compatibility, recipe, tune
 from packager.builders import BuildContext
 from packager.cache import Cache
+from packager.candidates import NAMES
 from packager.cli import pack
 from packager.compatibility import impossible
 from packager.data import Splits
@@ -145,14 +146,14 @@ def test_a_hopeless_trial_is_stopped_before_it_is_quantized(searched: Search) ->
 def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_search_goes_on(
     searched: Search, plan: Recipe, whole: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = builders.BUILDERS["int8", "onnx"]
+    honest = builders.BUILDERS[NAMES["int8.onnx"]]
 
     def fails_pruned(context: BuildContext, target: Target) -> Exported:
         if context.network.key != context.teacher.key:
             raise StepError("the network has become too thin\n  in conv1")
         return honest(context, target)
 
-    monkeypatch.setitem(builders.BUILDERS, ("int8", "onnx"), fails_pruned)
+    monkeypatch.setitem(builders.BUILDERS, NAMES["int8.onnx"], fails_pruned)
     pruned = [each.trial for each in whole.records if each.finding and each.finding.plan.prune]
     # Otherwise quantized: in the cache lie the files of the others, which need not be made.
     found = searched(replace(FOUR, trials=pruned[0]), replace(plan, quantize=Quantize(keep_fp32=("conv1",))))

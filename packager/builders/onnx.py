@@ -1,0 +1,91 @@
+"""ONNX files: in fp32, in half precision, and with integers by ONNX Runtime or PT2E."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from packager import qat
+from packager.builders.context import BuildContext, Builder, Integers
+from packager.export import Exported, HalfPrecision
+from packager.network import Workbench
+from packager.onnx_model import OnnxModel
+from packager.quantize import Order
+from runner.manifest import Target
+
+
+def fp32(context: BuildContext, _: Target) -> Exported:
+    """Return the network as an ONNX file; one that came as such is taken as it is."""
+    model = context.network.model
+    return _as_it_is(model) if isinstance(model, OnnxModel) else export(model, context.bench)
+
+
+def fp16(context: BuildContext, _: Target) -> Exported:
+    """Return the network in half precision behind a float32 face."""
+    model = context.network.model
+    if isinstance(model, OnnxModel):
+        from packager.export import onnx_half  # noqa: PLC0415 - heavy
+
+        return replace(_as_it_is(model), content=onnx_half.half(model.content))
+    return export(HalfPrecision(model), context.bench)
+
+
+def int8(context: BuildContext, target: Target) -> Exported:
+    """Return the network in int8, by the technique of the recipe."""
+    from packager.export import onnx_compact  # noqa: PLC0415 - heavy
+
+    made = _integer_onnx(context, context.order(target))
+    return replace(made, content=onnx_compact.compact(made.content))
+
+
+def _integer_onnx(context: BuildContext, order: Order) -> Exported:
+    if order.plan.qat is not None or order.plan.onnx == "pt2e":
+        return _pt2e_onnx(context, order)
+    from packager.quantize import onnx_dynamic, onnx_static  # noqa: PLC0415 - heavy
+
+    dynamic = order.plan.method == "dynamic"
+    whole = to_quantize(context, order, None if dynamic else "onnxruntime")
+    if dynamic:
+        return replace(whole, content=onnx_dynamic.quantize(whole.content, order))
+    return replace(whole, content=onnx_static.quantize(whole.content, order, dynamic_batch=whole.dynamic_batch))
+
+
+def to_quantize(context: BuildContext, order: Order, integers: Integers | None = "onnxruntime") -> Exported:
+    """Return the ONNX file that is quantized: in fp32, equalized and corrected where the recipe has it so."""
+    if order.plan.equalize or (order.plan.correct_bias and integers is not None):
+        return export(context.adjusted(order, integers), context.bench)
+    return fp32(context, order.target)
+
+
+def _pt2e_onnx(context: BuildContext, order: Order) -> Exported:
+    from packager.quantize import pt2e  # noqa: PLC0415 - heavy
+
+    opset = context.bench.recipe.export.opset
+    module = context.adjusted(order, "pt2e")
+    if order.plan.qat is None:
+        return pt2e.to_onnx(pt2e.quantize(module, order), context.bench.example, opset)
+    learned = qat.learned(pt2e, module, order, context.qat("pt2e"))
+    return replace(pt2e.to_onnx(learned.module, context.bench.example, opset), epochs=learned.epochs)
+
+
+def weights(bits: int) -> Builder:
+    """Return the builder of files whose weights alone are integers, of 8 bits or of 4."""
+
+    def builder(context: BuildContext, target: Target) -> Exported:
+        from packager.quantize import onnx_weight_only  # noqa: PLC0415 - heavy
+
+        order = context.order(target)
+        whole = to_quantize(context, order, None)
+        return replace(whole, content=onnx_weight_only.quantize(whole.content, order, bits))
+
+    return builder
+
+
+def _as_it_is(model: OnnxModel) -> Exported:
+    return Exported(content=model.content, dynamic_batch=model.dynamic_batch)
+
+
+def export(module: nn.Module, bench: Workbench) -> Exported:
+    """Return a module as an ONNX file. Raises StepError naming the layer that cannot be exported."""
+    from packager.export import onnx  # noqa: PLC0415 - heavy
+
+    return onnx.export(module, bench.example, bench.recipe.export.opset)

@@ -31,6 +31,8 @@ def _bounds(recipe: Recipe) -> Iterator[Bound]:
         yield "budget.max_drop", budget.max_drop, "0 to 100 points", 0 <= budget.max_drop <= 100
         yield from _qat("budget.qat", budget.qat)
     yield "export.opset", opset, "18 to 23", 18 <= opset <= 23
+    if recipe.choose:
+        yield "choose.keep", recipe.choose.keep, "1 or more", recipe.choose.keep >= 1
     if threads is not None:
         yield "measure.threads", threads, f"1 to {MOST_THREADS}", 1 <= threads <= MOST_THREADS
 

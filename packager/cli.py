@@ -54,6 +54,12 @@ class Group(click.Group):
 )
 @click.option("--sensitivity", is_flag=True, default=None, help="Show which layers int8 harms most.")
 @click.option("--max-drop", type=float, metavar="X", help="Points of top-1 that int8 may cost; tries until it holds.")
+@click.option(
+    "--keep", type=int, metavar="N", help="Of the candidates, the best so many.  [default: 3 of quick or all]"
+)
+@click.option(
+    "--minimise", type=click.Choice(["latency", "cold-start"]), help="What the best is fastest in.  [default: latency]"
+)
 @common_options
 @click.option("--save-weights", type=PATH, metavar="FILE.safetensors", help="Keep the trained network's weights too.")
 @click.option("--results", type=PATH, metavar="FILE.md", help="Write the table into this file, under its title.")

@@ -62,7 +62,9 @@ SOURCE = (
 
 COMMON = (
     click.option("--keep-fp32", type=Words(), help="Layers that are not quantized, such as stack1.*,linear."),
-    click.option("--candidates", type=Words(), help="Artifacts, such as int8.onnx.  [default: the target's]"),
+    click.option(
+        "--candidates", type=Words(), help="quick, all, or artifacts such as int8.onnx.  [default: the target's]"
+    ),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of a recipe; may be repeated."),
     click.option("--calibration-samples", type=int, metavar="N", help="For static quantization.  [default: 512]"),
     click.option("--eval-samples", type=int, metavar="N", help="In the bundle, at most.  [default: 2000]"),

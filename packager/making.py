@@ -28,6 +28,16 @@ class Made:
     given: Answers
     record: BudgetRecord | None
 
+    @property
+    def name(self) -> str:
+        """The artifact's."""
+        return self.built.artifact.name
+
+    @property
+    def size_bytes(self) -> int:
+        """The file's."""
+        return self.built.file.stat().st_size
+
 
 def make(target: Target, prepared: Prepared) -> tuple[tuple[Made, ...], tuple[LeftOut, ...]]:
     """Make a target's artifacts; what cannot be made is left out with its reason.

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from packager import bounds
+from packager import bounds, candidates
 from packager import recipe as recipes
 from packager.overlay import fine_tunes, overlay
 from packager.recipe import (
     ONNX_FILE,
     Augment,
     Budget,
+    Choose,
     Compute,
     Data,
     Model,
@@ -25,7 +26,7 @@ from packager.recipe import (
     Variant,
 )
 from runner.errors import UsageError
-from runner.report import Effort
+from runner.report import Effort, Objective
 
 T = TypeVar("T")
 
@@ -58,6 +59,8 @@ class Options:
     keep_fp32: tuple[str, ...] | None = None
     sensitivity: bool | None = None
     candidates: tuple[str, ...] | None = None
+    keep: int | None = None
+    minimise: Objective | None = None
     max_drop: float | None = None
     settings: tuple[str, ...] = ()
     """Any other key of a recipe, as `prune.importance=taylor`."""
@@ -86,11 +89,13 @@ def resolve(options: Options) -> Recipe:
         prune=prune,
         quantize=quantize,
         candidates=_given(options.candidates, base.candidates),
+        choose=_choose(options, base.choose),
         budget=budget,
         measure=replace(
             base.measure,
             effort=_given(options.effort, base.measure.effort),
             threads=_given(options.threads, base.measure.threads),
+            minimise=_given(options.minimise, base.measure.minimise),
         ),
     )
     resolved = overlay(resolved, options.settings)
@@ -224,6 +229,14 @@ def _budget(options: Options, base: Budget | None) -> Budget | None:
     if options.max_drop is None:
         return base
     return replace(base or Budget(max_drop=0), max_drop=options.max_drop)
+
+
+def _choose(options: Options, base: Choose | None) -> Choose | None:
+    """Return how to choose: by default where there is more to choose from than what is named."""
+    if options.keep is None and not {candidates.QUICK, candidates.ALL} & set(options.candidates or ()):
+        return base
+    plan = base or Choose()
+    return replace(plan, keep=_given(options.keep, plan.keep))
 
 
 def _given(value: T | None, otherwise: T) -> T:

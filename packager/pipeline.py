@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager import making, prepared, weights, writer
+from packager import choosing, making, prepared, weights, writer
 from packager.cache import Cache
 from packager.making import Made
 from packager.origin import origin
@@ -70,6 +70,8 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
     journal = shared.journal
     before = len(journal.records)
     made, left_out = making.make(target, shared)
+    choice = choosing.choose(target, shared, made, left_out)
+    made = choice.made
     damages = making.damages(target, shared)
     path = destination(output, shared.name, target)
     with writer.draft(path) as draft:
@@ -83,6 +85,7 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
                 sensitivity=damages,
                 budgets=tuple(each.record for each in made if each.record),
                 left_out=left_out,
+                contenders=choice.contenders,
             )
             host = measure.Host(packing=packing, answers={each.built.artifact.name: each.given for each in made})
             report = measure.run(open_bundle(draft), shared.settings, host=host, progress=shared.bench.progress)

@@ -66,7 +66,10 @@ def prepare(start: Origin, folder: Path) -> Prepared:
         networks=_facts(found, bench),
         epochs=_epochs(trained, found),
         settings=Settings(
-            effort=plan.measure.effort, threads=plan.measure.threads or topology.default_threads(), seed=plan.seed
+            effort=plan.measure.effort,
+            threads=plan.measure.threads or topology.default_threads(),
+            seed=plan.seed,
+            minimise=plan.measure.minimise,
         ),
         shared=tuple(journal.records),
     )

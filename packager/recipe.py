@@ -9,7 +9,7 @@ from runner import codec, toml_file
 from runner.errors import UsageError, nearest
 from runner.manifest import Json
 from runner.render import units
-from runner.report import Effort
+from runner.report import Effort, Objective
 
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["one-cycle", "plateau"]
@@ -187,6 +187,14 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Choose:
+    """Which of the recipe's own artifacts stay in the bundle: the best of latency, size and accuracy."""
+
+    keep: int = 3
+    """At most, beside the reference in fp32."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
     """The files' formats."""
 
@@ -200,6 +208,8 @@ class Measure:
     effort: Effort = "quick"
     threads: int | None = None
     """By default as many as there are usable CPUs."""
+    minimise: Objective = "latency"
+    """What the fastest is fastest in: a call, or import, load and first answer together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +227,10 @@ class Recipe:
     prune: Prune | None = None
     quantize: Quantize | None = None
     candidates: tuple[str, ...] = ()
-    """The artifacts to make, such as `int8.onnx`; by default those of the target."""
+    """The artifacts to make, such as `int8.onnx`; by default those of the target, which is what `quick` stands for, and
+    `all` for what may be faster as well."""
+    choose: Choose | None = None
+    """Without it, all that was made is bundled."""
     variants: tuple[Variant, ...] = ()
     budget: Budget | None = None
     export: Export = Export()

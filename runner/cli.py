@@ -14,6 +14,7 @@ from runner.cli_options import (
     artifact_option,
     batch_option,
     effort_options,
+    minimise_option,
     progress_option,
     scenario_options,
     stated_options,
@@ -27,7 +28,7 @@ from runner.terminal import Terminal
 
 if TYPE_CHECKING:
     from runner.output import Output
-    from runner.report import Effort
+    from runner.report import Effort, Objective
 
 MEASURE = "run"
 """The command that a BUNDLE as first argument stands for."""
@@ -74,6 +75,7 @@ def bench_runner() -> None:
 @scenario_options
 @effort_options
 @click.option("--profile-ops", is_flag=True, help="Take the time of each operator too, after all the others.")
+@minimise_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report itself, and no table.")
 @progress_option
 @click.pass_context
@@ -89,6 +91,7 @@ def measure(  # noqa: PLR0913 - one parameter per option
     effort: "Effort",
     seed: int,
     profile_ops: bool,
+    minimise: "Objective",
     as_json: bool,
     progress_style: str,
 ) -> None:
@@ -109,6 +112,7 @@ def measure(  # noqa: PLR0913 - one parameter per option
         effort=effort,
         seed=seed,
         profile_ops=profile_ops,
+        minimise=minimise,
     )
     _finish(ctx, commands.measure_bundle(request, look(sys.stdout, as_json=as_json), _progress(progress_style)))
 

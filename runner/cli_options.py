@@ -44,6 +44,13 @@ batch_option = click.option(
 streams_option = click.option(
     "--streams", type=click.IntRange(1, 1024), default=1, show_default=True, help="Calls at once, in one process."
 )
+minimise_option = click.option(
+    "--minimise",
+    type=click.Choice(("latency", "cold-start")),
+    default="latency",
+    show_default=True,
+    help="What the fastest is named by: a call, or import, load and first answer together.",
+)
 progress_option = click.option(
     "--progress",
     "progress_style",

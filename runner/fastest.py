@@ -1,9 +1,12 @@
-"""Which artifact of a report is the fastest whose answers hold."""
+"""Which artifact of a report is the fastest whose answers hold, in its calls or from a cold start."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from runner.interval import Interval
 from runner.reason import Reason
-from runner.report import ArtifactReport, Latency
+from runner.report import ArtifactReport, Latency, Objective
+from runner.stats.quantiles import median, median_interval
 
 MOST_TOP1_DROP = 0.01
 """By how much an artifact's top-1 may lie below that of the host's fp32 model for its answers to hold."""
@@ -12,35 +15,56 @@ MOST_FLIPS = 0.01
 ROUNDING = 1e-9
 
 
-def fastest(reports: Sequence[ArtifactReport], reference_top1: float, run: Iterable[Reason]) -> str | None:
-    """Return the artifact with the lowest median latency among those whose answers hold, if there is one.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What artifacts are ranked by, in nanoseconds."""
+
+    median_ns: float
+    interval: Interval
+    """Of the median over processes."""
+
+
+def cost(latency: Latency, minimise: Objective) -> Cost:
+    """Return the time of a call, or that from the start of a process to its first answer: import, load, first call."""
+    if minimise == "latency":
+        return Cost(median_ns=latency.median_ns, interval=latency.interval)
+    starts = [process.import_ns + process.load_ns + process.first_ns for process in latency.processes]
+    return Cost(median_ns=median(starts), interval=median_interval(starts))
+
+
+def fastest(
+    reports: Sequence[ArtifactReport], reference_top1: float, run: Iterable[Reason], minimise: Objective = "latency"
+) -> str | None:
+    """Return the artifact with the lowest median cost among those whose answers hold, if there is one.
 
     None is where any reason that concerns the whole `run` voids its figures.
     """
     if any(reason.level == "invalid" for reason in run):
         return None
-    latencies = dict(_latencies(reports, reference_top1))
-    return min(latencies, key=lambda name: latencies[name].median_ns, default=None)
+    costs = dict(_costs(reports, reference_top1, minimise))
+    return min(costs, key=lambda name: costs[name].median_ns, default=None)
 
 
-def as_fast(reports: Sequence[ArtifactReport], reference_top1: float, name: str) -> tuple[str, ...]:
+def as_fast(
+    reports: Sequence[ArtifactReport], reference_top1: float, name: str, minimise: Objective = "latency"
+) -> tuple[str, ...]:
     """Return the others whose answers hold, as those of `name` do, and whose interval of the median overlaps its."""
-    latencies = dict(_latencies(reports, reference_top1))
-    fastest = latencies.pop(name, None)
+    costs = dict(_costs(reports, reference_top1, minimise))
+    fastest = costs.pop(name, None)
     if fastest is None:
         return ()
     interval = fastest.interval
     return tuple(
         other
-        for other, latency in latencies.items()
-        if latency.interval.low <= interval.high and interval.low <= latency.interval.high
+        for other, each in costs.items()
+        if each.interval.low <= interval.high and interval.low <= each.interval.high
     )
 
 
-def _latencies(reports: Sequence[ArtifactReport], reference_top1: float) -> Iterator[tuple[str, Latency]]:
+def _costs(reports: Sequence[ArtifactReport], reference_top1: float, minimise: Objective) -> Iterator[tuple[str, Cost]]:
     for report in reports:
         if report.latency and holds(report, reference_top1):
-            yield report.name, report.latency
+            yield report.name, cost(report.latency, minimise)
 
 
 def holds(report: ArtifactReport, reference_top1: float) -> bool:

@@ -100,6 +100,23 @@ class BudgetRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Contender:
+    """An artifact that was made to be chosen from, with the figures that it was chosen by."""
+
+    name: str
+    size_bytes: int | None
+    """None where it could not be made."""
+    top1: float | None
+    """On the evaluation set; None where it could not be run."""
+    cost_ns: float | None
+    """What was to be small, as the host has measured it for the choice; None where it has not."""
+    interval: Interval | None = None
+    """Of `cost_ns`, over processes."""
+    kept: bool
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Packing:
     """How the artifacts of a bundle came to be."""
 
@@ -111,3 +128,5 @@ class Packing:
     """Worst first; empty where it was not asked for."""
     budgets: tuple[BudgetRecord, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    contenders: tuple[Contender, ...] = ()
+    """The dearest last; empty where all that was made is in the bundle."""

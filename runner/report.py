@@ -21,6 +21,8 @@ OWN_KEYS = frozenset({"schema", "settings", "artifacts"})
 ADVICE = "name a report that `bench-runner BUNDLE` has written"
 
 Effort = Literal["quick", "standard", "rigorous"]
+Objective = Literal["latency", "cold-start"]
+"""What the fastest is fastest in: one call, or all from the start of a process to its first answer."""
 Stopped = Literal["precision", "budget", "failures", "interrupted"]
 """The interval is narrow enough; as many processes ran as the effort allows; too many died; Ctrl-C."""
 
@@ -229,6 +231,8 @@ class Settings:
     seed: int = 0
     profile_ops: bool = False
     """Whether the time of each operator was taken, after all the others."""
+    minimise: Objective = "latency"
+    """What the fastest artifact is chosen by."""
 
     @property
     def scenario(self) -> Scenario:

@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.compare.comparison import Limits, Margins
 from runner.device import topology
 from runner.errors import UsageError
-from runner.report import Effort, Scenario, Settings
+from runner.report import Effort, Objective, Scenario, Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +24,7 @@ class Request:
     effort: Effort
     seed: int
     profile_ops: bool = False
+    minimise: Objective = "latency"
 
     @property
     def settings(self) -> Settings:
@@ -38,6 +39,7 @@ class Request:
             more=tuple(more),
             seed=self.seed,
             profile_ops=self.profile_ops,
+            minimise=self.minimise,
         )
 
 

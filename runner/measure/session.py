@@ -184,7 +184,7 @@ def report(session: Session, *, complete: bool) -> Report:
             labels=tuple(evaluation.labels.tolist()),
             reference_predictions=tuple(predictions.tolist()),
             artifacts=artifacts,
-            fastest=fastest(artifacts, reference_top1, of_run),
+            fastest=fastest(artifacts, reference_top1, of_run, settings.minimise),
             reasons=of_run,
             complete=complete,
             packing=session.host.packing if session.host else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from runner.fastest import as_fast
+from runner.fastest import as_fast, cost
 from runner.render import units
 from runner.render.details import detail_blocks
 from runner.render.device import device_line, device_page
@@ -11,7 +11,7 @@ from runner.render.packing import packing_blocks
 from runner.render.page import Block, Listing, Page, Table, Title, drop_empty_columns
 from runner.render.scenarios import scenario_blocks
 from runner.render.units import NONE, Scale
-from runner.report import Accuracy, ArtifactReport, Report
+from runner.report import Accuracy, ArtifactReport, Objective, Report
 
 __all__ = ["base", "device_line", "device_page", "report_page", "run_line"]
 
@@ -19,6 +19,11 @@ STATUS = {
     "valid": "Valid.",
     "caveats": "Valid, with caveats: see the notes.",
     "invalid": "Not valid: see the notes.",
+}
+
+WORDS: dict[Objective, tuple[str, str]] = {
+    "latency": ("Fastest with answers that hold", "the latency of"),
+    "cold-start": ("Fastest to its first answer, of those whose answers hold", "the cold start of"),
 }
 
 
@@ -131,10 +136,10 @@ def _latency_cells(artifact: ArtifactReport, fp32: ArtifactReport | None, times:
     return times.show(latency.median_ns), units.times(_ratio(artifact, fp32)), span
 
 
-def _ratio(artifact: ArtifactReport, fp32: ArtifactReport | None) -> float | None:
+def _ratio(artifact: ArtifactReport, fp32: ArtifactReport | None, minimise: Objective = "latency") -> float | None:
     if artifact.latency is None or fp32 is None or fp32.latency is None:
         return None
-    return artifact.latency.median_ns / fp32.latency.median_ns
+    return cost(artifact.latency, minimise).median_ns / cost(fp32.latency, minimise).median_ns
 
 
 def _legend(report: Report) -> str:
@@ -155,13 +160,15 @@ def _fastest(report: Report) -> str:
         void = any(reason.level == "invalid" for reason in report.reasons)
         why = "No time of this run is valid" if void else "No artifact has both a latency and answers that hold"
         return f"Fastest: none. {why}."
-    ratio = _ratio(fastest, fp32)
-    beside = f", {units.times(ratio)} the latency of {fp32.name}" if fp32 and ratio and fp32 != fastest else ""
-    return f"Fastest with answers that hold: {fastest.name}{beside}{_not_told_apart(report, fastest.name)}"
+    minimise = report.settings.minimise
+    ratio = _ratio(fastest, fp32, minimise)
+    words, figure = WORDS[minimise]
+    beside = f", {units.times(ratio)} {figure} {fp32.name}" if fp32 and ratio and fp32 != fastest else ""
+    return f"{words}: {fastest.name}{beside}{_not_told_apart(report, fastest.name)}"
 
 
 def _not_told_apart(report: Report, fastest: str) -> str:
     pairs = zip(report.reference_predictions, report.labels, strict=True)
     reference_top1 = sum(answer == label for answer, label in pairs) / len(report.labels)
-    others = as_fast(report.artifacts, reference_top1, fastest)
+    others = as_fast(report.artifacts, reference_top1, fastest, report.settings.minimise)
     return f"; not told apart from it, for the intervals overlap: {', '.join(others)}" if others else ""

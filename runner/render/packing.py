@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from runner import stats
-from runner.packing import BudgetRecord, Drop, LayerDamage, NetworkFacts, Packing, Try
+from runner.packing import BudgetRecord, Contender, Drop, LayerDamage, NetworkFacts, Packing, Try
 from runner.render import units
-from runner.render.page import Block, Listing, Table
+from runner.render.page import Block, Listing, Table, drop_empty_columns
 from runner.render.units import NONE
-from runner.report import ArtifactReport, Report
+from runner.report import ArtifactReport, Objective, Report
 
 LONGEST_STEPS = 3
 MOST_LAYERS = 20
@@ -24,6 +24,10 @@ def packing_blocks(report: Report, packing: Packing) -> Iterator[Block]:
     for record in packing.budgets:
         yield _budget(record)
         yield _verdict(record)
+    if packing.contenders:
+        yield _contenders(packing.contenders, report.settings.minimise)
+        made = [each for each in packing.contenders if each.size_bytes is not None]
+        yield Listing(head="Why", lines=tuple(f"{each.name}: {each.why}" for each in made))
     if packing.left_out:
         lines = tuple(
             f"{each.name}: {each.what}" + (f"; try: {each.advice}" if each.advice else "") for each in packing.left_out
@@ -130,6 +134,22 @@ def _sensitivity(damages: Sequence[LayerDamage]) -> Table:
         for each in damages[:MOST_LAYERS]
     )
     return Table(columns=("int8 in this layer alone", "SNR", "answers changed"), rows=rows)
+
+
+def _contenders(contenders: Sequence[Contender], minimise: Objective) -> Table:
+    sizes = units.size_scale([each.size_bytes for each in contenders if each.size_bytes])
+    times = units.time_scale([each.cost_ns for each in contenders if each.cost_ns])
+    rows = tuple(
+        (
+            each.name,
+            NONE if each.size_bytes is None else sizes.show(each.size_bytes),
+            units.percent(each.top1),
+            NONE if each.cost_ns is None else times.show(each.cost_ns),
+            "kept" if each.kept else "left out" if each.size_bytes is None else "no",
+        )
+        for each in contenders
+    )
+    return drop_empty_columns(Table(columns=("candidate", "size", "top-1", minimise, ""), rows=rows), NONE)
 
 
 def _budget(record: BudgetRecord) -> Table:

@@ -122,6 +122,6 @@ def _fastest_contradictions(report: Report) -> Iterator[str]:
         yield f"fastest: reported {report.fastest}, which has no latency"
     elif gives_reasons(report):
         reference_top1 = share_equal(report.reference_predictions, report.labels)
-        found = fastest(report.artifacts, reference_top1, report.reasons)
+        found = fastest(report.artifacts, reference_top1, report.reasons, report.settings.minimise)
         if found != report.fastest:
             yield f"fastest: reported {report.fastest or 'none'}, the record gives {found or 'none'}"

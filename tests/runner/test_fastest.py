@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.fastest import as_fast, fastest
+from runner.fastest import as_fast, cost, fastest
 from runner.reason import Level, Reason
 from runner.report import ArtifactReport
 from tests import reports
@@ -58,3 +58,25 @@ def test_others_whose_interval_touches_that_of_the_fastest_are_as_fast(
 
 def test_of_an_artifact_whose_answers_do_not_hold_none_is_as_fast() -> None:
     assert as_fast((FP32, INT8), 1.0, "int8.onnx") == ()
+
+
+def starting(part: ArtifactReport, start_ns: int) -> ArtifactReport:
+    """Return the artifact with processes that take so long from their start to the first answer."""
+    assert part.latency
+    processes = tuple(
+        replace(each, import_ns=start_ns // 2, load_ns=start_ns // 4, first_ns=start_ns // 4)
+        for each in part.latency.processes
+    )
+    return replace(part, latency=replace(part.latency, processes=processes))
+
+
+def test_by_cold_start_the_first_answer_counts_and_not_the_call() -> None:
+    slow, quick = starting(FP16, 4_000_000), starting(FP32, 1_000_000)
+    assert fastest((slow, quick), 1.0, (), "latency") == "fp16.onnx"
+    assert fastest((slow, quick), 1.0, (), "cold-start") == "fp32.onnx"
+    assert slow.latency
+    found = cost(slow.latency, "cold-start")
+    assert (found.median_ns, found.interval.low, found.interval.high) == (4_000_000, 4_000_000, 4_000_000)
+    assert cost(slow.latency, "latency").interval == slow.latency.interval
+    assert as_fast((slow, starting(FP32, 4_000_000)), 1.0, "fp16.onnx", "cold-start") == ("fp32.onnx",)
+    assert as_fast((slow, quick), 1.0, "fp16.onnx", "cold-start") == ()

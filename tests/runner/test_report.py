@@ -56,9 +56,12 @@ def newest_of_1_2() -> Report:
         runtime=replace(artifact.runtime, nodes=None, cpu_nodes=()),
         latency=replace(artifact.latency, processes=(older,)),
     )
+    assert whole.packing is not None
     return replace(
         whole,
         schema="1.2",
+        settings=replace(whole.settings, minimise="latency"),
+        packing=replace(whole.packing, contenders=()),
         device=replace(whole.device, gpu=None, gpu_unknown=""),
         before=replace(whole.before, gpu=None),
         after=replace(whole.after, gpu=None),

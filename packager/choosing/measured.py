@@ -1,0 +1,74 @@
+"""The choice where the host can run the target's code: the Pareto front of what it has measured."""
+
+from collections.abc import Mapping, Sequence
+
+from packager.candidates import REFERENCE
+from packager.choosing import front, timing
+from packager.choosing.front import Figures, Rank
+from packager.making import Made
+from packager.prepared import Prepared
+from packager.recipe import Choose
+from runner.fastest import MOST_TOP1_DROP, ROUNDING, Cost, cost
+from runner.manifest import Target
+from runner.measure.rounds import Course
+from runner.packing import Contender
+from runner.render import units
+
+
+def contenders(own: Sequence[Made], plan: Choose, target: Target, prepared: Prepared) -> list[Contender]:
+    """Return what becomes of each artifact, with the figures that say so."""
+    top1 = {each.name: _top1(each, prepared) for each in own}
+    why = _do_not_hold(top1, prepared)
+    courses = timing.timed([each for each in own if each.name not in why], target, prepared)
+    costs = _costs(courses, prepared)
+    why |= {name: _untold(course) for name, course in courses.items() if name not in costs}
+    found = [
+        Figures(
+            name=each.name,
+            size_bytes=each.size_bytes,
+            top1=top1[each.name],
+            cost_ns=costs[each.name].median_ns,
+        )
+        for each in own
+        if each.name in costs
+    ]
+    ranks = {name: Rank(kept=name == REFERENCE.name, why=each) for name, each in why.items()}
+    ranks |= front.ranked(found, plan.keep, free=REFERENCE.name)
+    return [_contender(each, top1[each.name], costs.get(each.name), ranks[each.name]) for each in own]
+
+
+def _contender(made: Made, top1: float, cost: Cost | None, rank: Rank) -> Contender:
+    return Contender(
+        name=made.name,
+        size_bytes=made.size_bytes,
+        top1=top1,
+        cost_ns=cost.median_ns if cost else None,
+        interval=cost.interval if cost else None,
+        kept=rank.kept,
+        why=rank.why,
+    )
+
+
+def _top1(made: Made, prepared: Prepared) -> float:
+    baseline = prepared.evaluation.baseline
+    return baseline.drop(made.given.logits).top1
+
+
+def _do_not_hold(top1: Mapping[str, float], prepared: Prepared) -> dict[str, str]:
+    """Return why artifacts are not to be shipped that no device would recommend: as `runner.fastest` has it."""
+    reference = prepared.evaluation.baseline.drop(prepared.branches[0].reference).top1
+    return {
+        name: f"{units.points(reference - found)} points of top-1 lost"
+        for name, found in top1.items()
+        if found < reference - MOST_TOP1_DROP - ROUNDING
+    }
+
+
+def _untold(course: Course) -> str:
+    cause = course.failures[0].what if course.failures else course.changed.detail if course.changed else "interrupted"
+    return f"its time cannot be told: {cause}"
+
+
+def _costs(courses: Mapping[str, Course], prepared: Prepared) -> dict[str, Cost]:
+    found = {name: timing.latency_of(course) for name, course in courses.items()}
+    return {name: cost(each, prepared.settings.minimise) for name, each in found.items() if each is not None}

@@ -1,0 +1,61 @@
+"""How long candidates take here: one process of each first, and more of those that may yet be chosen."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from packager.asking import subject
+from packager.making import Made
+from packager.prepared import Prepared
+from runner.fastest import cost
+from runner.manifest import Target
+from runner.measure import latency
+from runner.measure.answers import make_job
+from runner.measure.latency import Plan
+from runner.measure.rounds import Course, instruments, time_in_rounds
+from runner.report import Latency
+
+FIRST_LOOK = Plan(processes=1, warmup_s=0.2, timed_s=0.4)
+SECOND_LOOK = Plan(processes=3, warmup_s=0.3, timed_s=0.7)
+HOPELESS = 2.0
+"""After the first look, what takes so many times as long as the fastest is timed no more: no noise is that large."""
+
+
+def timed(made: Sequence[Made], target: Target, prepared: Prepared) -> dict[str, Course]:
+    """Return what worker processes measured of each artifact, by its name, in turn with the others."""
+    courses = {each.name: _course(each, target, prepared) for each in made}
+    _time(list(courses.values()), FIRST_LOOK, prepared)
+    costs = {name: _cost_ns(course, prepared) for name, course in courses.items()}
+    known = [each for each in costs.values() if each is not None]
+    for name, course in courses.items():
+        mine = costs[name]
+        course.stopped = None if mine is not None and mine <= HOPELESS * min(known) else course.stopped
+    _time([course for course in courses.values() if course.stopped is None], SECOND_LOOK, prepared)
+    return courses
+
+
+def latency_of(course: Course) -> Latency | None:
+    """Return what follows from a course, or None where no process has ended or its answers changed meanwhile."""
+    if course.changed is not None and course.changed.level == "invalid":
+        return None
+    return latency.latency(course.timings())
+
+
+def _cost_ns(course: Course, prepared: Prepared) -> float | None:
+    found = latency_of(course)
+    return cost(found, prepared.settings.minimise).median_ns if found else None
+
+
+def _time(courses: Sequence[Course], plan: Plan, prepared: Prepared) -> None:
+    with prepared.bench.progress.task("choose", plan.processes * len(courses)) as advance:
+        time_in_rounds(courses, plan, prepared.settings.seed, instruments(), advance)
+
+
+def _course(made: Made, target: Target, prepared: Prepared) -> Course:
+    questions, scenario = prepared.evaluation.questions, prepared.settings.scenario
+    artifact = made.built.artifact
+    job = make_job(subject(made.built, target), questions.locate(), questions.preprocess, scenario)
+    if made.given.runtime.device == "cpu":
+        job = replace(job, options=replace(job.options, device="cpu"))
+    return Course(
+        name=artifact.name, job=job, scenario=scenario, answers=made.given.logits, precision=artifact.precision
+    )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import targets
 from packager import bounds, compatibility, recipe
-from packager.recipe import Budget, Data, Export, Measure, Model, Prune, Qat, Quantize, Recipe, Train, Variant
+from packager.recipe import Budget, Choose, Data, Export, Measure, Model, Prune, Qat, Quantize, Recipe, Train, Variant
 from runner import codec
 from runner.errors import UsageError
 
@@ -128,9 +128,13 @@ qat = { epochs = 4 }
 [export]
 opset = 18
 
+[choose]
+keep = 5
+
 [measure]
 effort = "rigorous"
 threads = 4
+minimise = "cold-start"
 """
 
 
@@ -206,7 +210,8 @@ def test_every_table_is_read(tmp_path: Path) -> None:
         ),
         budget=Budget(max_drop=1.0, qat=Qat(epochs=4)),
         export=Export(opset=18),
-        measure=Measure(effort="rigorous", threads=4),
+        choose=Choose(keep=5),
+        measure=Measure(effort="rigorous", threads=4, minimise="cold-start"),
     )
 
 
@@ -215,7 +220,7 @@ def test_every_key_there_is_stands_in_the_recipe_that_has_every_key(tmp_path: Pa
     whole = loaded(tmp_path, EVERY_KEY)
     written = tomllib.loads(recipe.to_toml(whole))
     given = tomllib.loads(EVERY_KEY)
-    for table in ("", "model", "data", "train", "prune", "quantize", "export", "measure"):
+    for table in ("", "model", "data", "train", "prune", "quantize", "choose", "export", "measure"):
         assert set(written[table] if table else written) == set(given[table] if table else given), table
     assert loaded(tmp_path, recipe.to_toml(whole)) == whole
 
@@ -281,7 +286,7 @@ def test_the_toml_leaves_out_what_is_not_set() -> None:
         "measure",
     }
     assert found["model"] == {"name": "wide_cnn"}
-    assert found["measure"] == {"effort": "quick"}
+    assert found["measure"] == {"effort": "quick", "minimise": "latency"}
     assert found["prune"] == {
         "method": "l1",
         "amount": 0.25,

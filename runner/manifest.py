@@ -81,8 +81,11 @@ class Preprocess:
         mean = np.asarray(self.mean, np.float32).reshape(shape)
         std = np.asarray(self.std, np.float32).reshape(shape)
         # Three roundings in a fixed order, never a fused multiply-add: the same bits on every machine.
-        scaled = samples.astype(np.float32) * np.float32(self.scale)
-        return np.ascontiguousarray((scaled - mean) / std, dtype=np.float32)
+        prepared = samples.astype(np.float32, order="C", subok=False)
+        prepared *= np.float32(self.scale)
+        prepared -= mean
+        prepared /= std
+        return prepared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,6 +57,7 @@ schema: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.call_overhead
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.board
 

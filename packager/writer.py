@@ -28,6 +28,8 @@ VENDORED = ("click", "cattrs", "attrs", "typing_extensions")
 MAX_CONTENT_BYTES = archive.MAX_BYTES - (256 << 20)
 """Room is left for headers and for the host report."""
 CHUNK_BYTES = 1 << 20
+EXAMPLE = Path(__file__).with_name("example.py")
+"""How a program uses a bundle: it lies in each, and stands in the README."""
 
 STARTER = f'''"""Measures this bundle on this machine: python3 NAME.edgepack [-o report.json]; see --help."""
 
@@ -187,6 +189,7 @@ def _runner_files() -> tuple[Content, ...]:
     for name in VENDORED:
         files |= _modules(name) | _licences(name)
     files |= _licences("edgepack")
+    files[EXAMPLE.name] = EXAMPLE
     starter = Content(path="__main__.py", source=STARTER)
     return (starter, *(Content(path=path, source=files[path]) for path in sorted(files)))
 

@@ -4,6 +4,7 @@ A bundle is a ZIP file of stored entries that lie one behind the other, so that 
 and arrays are memory-mapped in place:
 
     __main__.py            starts the runner on this very file
+    example.py             how a program uses it
     runner/…               the runner that made it, and the pure-Python packages that it needs, with their licences
     manifest.json          says what the bundle is; lists every entry but itself and the host report
     artifacts/…            fp32.onnx, int8.onnx, int8.torchscript.pt …
@@ -107,6 +108,10 @@ class Bundle:
 
     def reference(self) -> dict[str, NDArray[np.float32]]:
         """Return the host's logits, N x classes: of the fp32 model, and of each artifact by its name."""
+        return {name: np.array(place.open(), np.float32) for name, place in self.reference_places().items()}
+
+    def reference_places(self) -> dict[str, ArrayLocation]:
+        """Return where the host's logits lie, by the same names: of some rows of one only these need be read."""
         whole = self.ranges[REFERENCE]
         with self.path.open("rb") as file:
             try:
@@ -115,7 +120,7 @@ class Bundle:
                 raise BundleError(f"{REFERENCE}: {error}", where=str(self.path), advice=COPY_AGAIN) from None
             places = {it.name: dataclasses.replace(it, offset=whole.offset + it.offset) for it in inner}
             arrays = {name: _array(self.path, file, f"{REFERENCE}: {name}", place) for name, place in places.items()}
-        return {name.removesuffix(".npy"): np.array(array.open(), np.float32) for name, array in arrays.items()}
+        return {name.removesuffix(".npy"): array for name, array in arrays.items()}
 
     def host_report(self) -> report.Report | None:
         """Return the report that was made on the host, or None while the bundle is still being made."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner import __version__, edge
+from runner.cli_group import MEASURE, DefaultGroup
 from runner.cli_look import look
 from runner.cli_options import (
     artifact_option,
@@ -21,7 +22,6 @@ from runner.cli_options import (
     streams_option,
     threads_option,
 )
-from runner.errors import UsageError, nearest
 from runner.progress import Progress
 from runner.progress_lines import JsonLines
 from runner.terminal import Terminal
@@ -29,34 +29,6 @@ from runner.terminal import Terminal
 if TYPE_CHECKING:
     from runner.output import Output
     from runner.report import Effort, Objective
-
-MEASURE = "run"
-"""The command that a BUNDLE as first argument stands for."""
-
-
-class DefaultGroup(click.Group):
-    """Commands by name; a first argument that names none is a BUNDLE."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the default command before arguments that name none."""
-        if args and args[0] not in (*self.commands, "--help", "--version"):
-            hint = nearest(args[0], self.commands)
-            if hint and not Path(args[0]).exists():
-                raise UsageError(f"no such command, and no such file; {hint}", where=args[0])
-            args = [MEASURE, *args]
-        return super().parse_args(ctx, args)
-
-    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Show both forms."""
-        formatter.write_usage(ctx.command_path, "BUNDLE [OPTIONS]")
-        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Show the options of the default command, then the other commands."""
-        options = [it for it in (*self.commands[MEASURE].params, *self.get_params(ctx)) if isinstance(it, click.Option)]
-        with formatter.section("Options"):
-            formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
-        self.format_commands(ctx, formatter)
 
 
 @click.group(cls=DefaultGroup, no_args_is_help=True)
@@ -239,6 +211,35 @@ def selftest(  # noqa: PLR0913 - one parameter per option
     _finish(ctx, commands.self_test(request, look(sys.stdout, as_json=as_json), _progress(progress_style)))
 
 
+@bench_runner.command(short_help="Say what is on images.")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--prefer", metavar="NAME|REPORT", help="An artifact, or a report whose fastest is meant.")
+@threads_option
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes of each image.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def predict(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    *,
+    bundle: Path,
+    images: tuple[Path, ...],
+    prefer: str | None,
+    threads: int | None,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Say what is on each IMAGE: classes and their probabilities, by the fastest artifact of BUNDLE that is right here.
+
+    Images are brought to size as `pack` did it with those that the network was trained on.
+    """
+    _hold_numpy(to_measure=True)
+    from runner import predicting, requests  # noqa: PLC0415 - heavy
+
+    request = requests.PredictRequest(bundle=bundle, images=images, prefer=prefer, threads=threads, top=top)
+    _finish(ctx, predicting.predict_images(request, look(sys.stdout, as_json=as_json), _progress("text")))
+
+
 @bench_runner.command(short_help="Show what this machine is, and what it can run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
@@ -298,6 +299,8 @@ def run_bundle(path: Path, argv: Sequence[str]) -> int:
     args = list(argv)
     if args == ["verify"]:
         args.append(str(path))
+    elif args[:1] == ["predict"]:
+        args.insert(1, str(path))
     elif not args or args[0] not in (*bench_runner.commands, "--help", "--version"):
         args.insert(0, str(path))
     return edge.run(bench_runner, args, program=f"python3 {os.path.relpath(path)}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runner.interval import Interval
 from runner.reason import Reason
-from runner.report import ArtifactReport, Latency, Objective
+from runner.report import Accuracy, ArtifactReport, Latency, Objective
 from runner.stats.quantiles import median, median_interval
 
 MOST_TOP1_DROP = 0.01
@@ -69,10 +69,11 @@ def _costs(reports: Sequence[ArtifactReport], reference_top1: float, minimise: O
 
 def holds(report: ArtifactReport, reference_top1: float) -> bool:
     """Say whether an artifact may be recommended: near the fp32 model, near the host's answers, nothing void."""
-    found = report.accuracy
-    return (
-        found is not None
-        and found.top1 >= reference_top1 - MOST_TOP1_DROP - ROUNDING
-        and len(found.flips) <= MOST_FLIPS * found.samples
-        and not any(reason.level == "invalid" for reason in report.reasons)
-    )
+    void = any(reason.level == "invalid" for reason in report.reasons)
+    return report.accuracy is not None and accurate(report.accuracy, reference_top1) and not void
+
+
+def accurate(found: Accuracy, reference_top1: float) -> bool:
+    """Say whether an artifact's answers are near those of the fp32 model, and near the host's."""
+    near = found.top1 >= reference_top1 - MOST_TOP1_DROP - ROUNDING
+    return near and len(found.flips) <= MOST_FLIPS * found.samples

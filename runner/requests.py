@@ -127,3 +127,16 @@ class TensorsRequest:
     output: Path
     """An .npz."""
     threads: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictRequest:
+    """Of which images the classes are wanted, by what."""
+
+    bundle: Path
+    images: tuple[Path, ...]
+    prefer: str | None
+    """An artifact's name, or the path of a report."""
+    threads: int | None
+    top: int
+    """How many classes of each."""

@@ -112,11 +112,12 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
         for name in imported(file)
         if package(name) not in {"runner", *sys.stdlib_module_names}
     }
-    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "psutil", "onnxruntime", "torch"}
+    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "psutil", "PIL", "onnxruntime", "torch"}
     assert {file for name, file in found if name == "psutil"} == {
         "runner/device/others.py",
         "runner/device/portable.py",
     }
+    assert {file for name, file in found if name == "PIL"} == {"runner/images.py"}
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
     assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
@@ -172,6 +173,8 @@ def test_only_the_command_lines_print() -> None:
         "runner/cli.py": {"click.echo"},
         "packager/cli.py": {"click.echo"},
         "packager/remote/cli.py": {"click.echo"},
+        # Lies in every bundle, for others to start: a program, which nothing of ours imports.
+        "packager/example.py": {"print"},
     }
 
 
@@ -243,6 +246,7 @@ def test_help_is_light(package: str, arguments: list[str]) -> None:
         "runner.commands",
         "runner.device",
         "runner.compare",
+        "runner.loading",
         "models",
         "targets",
         "packager.commands",
@@ -250,6 +254,11 @@ def test_help_is_light(package: str, arguments: list[str]) -> None:
 )
 def test_runtimes_and_frameworks_are_loaded_late(name: str) -> None:
     assert loaded(f"import {name}, runner") & HEAVY == set()
+
+
+def test_the_runner_alone_brings_nothing_before_something_is_loaded() -> None:
+    names = loaded("import runner; runner.load")
+    assert names & {*HEAVY, "numpy", "click", "cattrs", "PIL", "psutil"} == set()
 
 
 def test_what_a_machine_is_can_be_shown_without_numpy() -> None:

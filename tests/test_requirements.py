@@ -15,3 +15,4 @@ def test_a_board_gets_four_packages_and_its_runtime() -> None:
     assert names(PROJECT["dependencies"]) == {"cattrs", "click", "numpy", "psutil"}
     assert names(PROJECT["optional-dependencies"]["onnx"]) == {"onnxruntime"}
     assert names(PROJECT["optional-dependencies"]["torch"]) == {"torch"}
+    assert names(PROJECT["optional-dependencies"]["images"]) == {"pillow"}

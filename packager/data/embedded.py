@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 
 from packager.data.dataset import Dataset, Samples
-from packager.data.images import UNTOUCHED
+from runner.images import UNTOUCHED
 
 FILE = "fashion_mnist_12k.npz"
 CLASSES = (

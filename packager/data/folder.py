@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from packager.data import images
 from packager.data.dataset import Dataset, Samples
 from runner.errors import StepError, UsageError
+from runner.images import Size
 from runner.progress import Progress
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
@@ -158,7 +159,7 @@ def _decode_all(files: Sequence[Path], side: int | None, destination: Path, prog
         _move(part, destination)
 
 
-def _write_array(path: Path, files: Sequence[Path], size: images.Size, channels: int, progress: Progress) -> None:
+def _write_array(path: Path, files: Sequence[Path], size: Size, channels: int, progress: Progress) -> None:
     # Written, not mapped: a full disk is then an error, where a mapping would end the process.
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), channels, *size)}
     remaining = iter(files)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packager.data.dataset import Dataset, Samples
-from packager.data.images import UNTOUCHED
 from packager.recipe import SMALLEST_SIDE
 from runner.errors import StepError, UsageError, nearest
+from runner.images import UNTOUCHED
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 CHUNK = 4096

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from packager.data.dataset import Dataset, Samples
-from packager.data.images import UNTOUCHED
 from runner.errors import StepError
+from runner.images import UNTOUCHED
 from runner.progress import Progress
 
 DATASETS = {

@@ -89,17 +89,22 @@ def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, sc
     return Job(
         file=subject.file.absolute(),
         format=artifact.format,
-        options=Options(
-            threads=scenario.threads,
-            device="cpu" if subject.stand_in else artifact.device,
-            engine=artifact.engine,
-            # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
-            exact_int8=subject.target.machine == "aarch64",
-        ),
+        options=make_options(artifact, subject.target, scenario.threads, stand_in=subject.stand_in),
         inputs=inputs,
         preprocess=preprocess,
         batch=scenario.batch if artifact.dynamic_batch else 1,
         cpus=topology.pinning(scenario.threads * scenario.streams),
+    )
+
+
+def make_options(artifact: Artifact, target: Target, threads: int, *, stand_in: bool = False) -> Options:
+    """Return how a runtime is to run an artifact that was made for a target: measured here, or used by a program."""
+    return Options(
+        threads=threads,
+        device="cpu" if stand_in else artifact.device,
+        engine=artifact.engine,
+        # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
+        exact_int8=target.machine == "aarch64",
     )
 
 

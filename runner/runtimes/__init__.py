@@ -70,6 +70,10 @@ class Session(Protocol):
     def version(self) -> str:
         """The runtime's version."""
 
+    @property
+    def thread_safe(self) -> bool:
+        """Whether several threads may call `run` at once, each with an answer of its own."""
+
     def run(self, inputs: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return the logits, N x classes, of prepared samples, N x C x H x W."""
 

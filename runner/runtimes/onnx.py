@@ -62,6 +62,11 @@ class OnnxSession:
     provider: str
     version: str
 
+    @property
+    def thread_safe(self) -> bool:
+        """Return True: ONNX Runtime's sessions may be run by many threads at once, which the C API promises."""
+        return True
+
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples; on CUDA the copies there and back are part of it.
 

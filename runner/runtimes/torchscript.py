@@ -29,6 +29,11 @@ class TorchScriptSession:
     provider: str
     version: str
 
+    @property
+    def thread_safe(self) -> bool:
+        """Return True: what is frozen has no state, and each call has tensors of its own."""
+        return True
+
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples; on CUDA the copies there and back are part of it.
 

@@ -9,6 +9,7 @@ from packager.options import Options, resolve
 from packager.overlay import overlay
 from packager.recipe import (
     Budget,
+    Choose,
     Data,
     Export,
     Measure,
@@ -494,3 +495,18 @@ def test_a_recipe_that_is_none_is_refused_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("sead = 1\n", encoding="utf-8")
     assert refusal(Options(recipe=str(path))).startswith(f"{path}: sead: unknown key; did you mean 'seed'?\n")
+
+
+def test_what_is_more_than_named_is_chosen_from() -> None:
+    assert resolve(Options()).choose is None
+    assert resolve(Options(candidates=("fp32.onnx", "int8.onnx"))).choose is None
+    assert resolve(Options(candidates=("all",))).choose == Choose(keep=3)
+    assert resolve(Options(candidates=("quick", "fp16.onnx"))).choose == Choose(keep=3)
+    assert resolve(Options(candidates=("fp32.onnx", "int8.onnx"), keep=1)).choose == Choose(keep=1)
+    with pytest.raises(UsageError, match=r"^choose\.keep: expected 1 or more, got 0$"):
+        resolve(Options(keep=0))
+
+
+def test_what_the_fastest_is_chosen_by_goes_to_the_measuring() -> None:
+    assert resolve(Options()).measure.minimise == "latency"
+    assert resolve(Options(minimise="cold-start")).measure.minimise == "cold-start"

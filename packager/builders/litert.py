@@ -3,11 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
 from packager.builders.context import BuildContext
 from packager.export import Exported, litert
-from packager.quantize import Order
 from runner import codec
 from runner.manifest import Target
 
@@ -25,13 +22,11 @@ def int8(context: BuildContext, target: Target) -> Exported:
 
     # Kernels that are exact need no bit less.
     order = context.order(replace(target, reduce_range=False))
-    module = _adjusted(context, order)
-    converted = _converted(context) if module is context.network.module else litert.convert(module, context.bench.example)
+    # Both round weights to 127 steps on either side of zero.
+    module = context.adjusted(order, "onnxruntime" if order.plan.method == "static" else None)
+    is_as_trained = module is context.network.module
+    converted = _converted(context) if is_as_trained else litert.convert(module, context.bench.example)
     return litert.finished(quantizer.quantize(converted, module, order), context.bench.example)
-
-
-def _adjusted(context: BuildContext, order: Order) -> nn.Module:
-    return context.adjusted(order, "onnxruntime" if order.plan.method == "static" else None)
 
 
 def _converted(context: BuildContext) -> bytes:

@@ -1,6 +1,7 @@
 """What is changed in a LiteRT file after the converter has written it, so that it computes the same and faster."""
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -23,6 +24,7 @@ PASS_ON = frozenset(
     }
 )
 """Operators that make no negative number of numbers that are none."""
+Number = TypeVar("Number", np.int32, np.float32)
 ANY = -1
 """Stands in a RESHAPE for whatever size is left."""
 
@@ -56,7 +58,7 @@ class Graph:
         data = self.model.buffers[self.graph.tensors[index].buffer].data
         return data is not None and len(data) > 0
 
-    def constant(self, index: int, dtype: type[np.generic]) -> NDArray[np.generic]:
+    def constant(self, index: int, dtype: type[Number]) -> NDArray[Number]:
         """Return a tensor's values, flat, as the file holds them."""
         return np.frombuffer(bytes(self.model.buffers[self.graph.tensors[index].buffer].data), dtype)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from ai_edge_litert.schema_py_generated import OperatorT
 from torch import nn
 
 from packager.export.litert_graph import Graph
@@ -26,12 +27,21 @@ def kept(graph: Graph, module: nn.Module, order: Order) -> tuple[str, ...]:
     if not order.plan.keep_fp32:
         return ()
     layers = {_scope(module, name) for name in network.kept(module, order)}
-    outputs = [graph.tensor_name(index) for each in graph.graph.operators for index in each.outputs]
-    found = tuple(f"^{re.escape(name)};$" for name in outputs if _layer(name) in layers)
+    found = tuple(
+        f"^{re.escape(graph.tensor_name(each.outputs[0]))};$"
+        for each in graph.graph.operators
+        if any(_layer(name) in layers for name in _names(graph, each))
+    )
     if not found:
         what = f"of {', '.join(order.plan.keep_fp32)} nothing was found in the file that litert-torch made"
         raise StepError(what, where="keep_fp32", advice="the name of the block that the layer is in, or leave it out")
     return found
+
+
+def _names(graph: Graph, operator: OperatorT) -> Iterator[str]:
+    """Yield what an operator may have a layer's name from: its result, which at the end has another, or its weight."""
+    yield graph.tensor_name(operator.outputs[0])
+    yield from (graph.tensor_name(each) for each in operator.inputs[1:2] if graph.is_constant(each))
 
 
 def _layer(name: str) -> str:

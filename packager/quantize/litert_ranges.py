@@ -1,6 +1,6 @@
 """The ranges of a LiteRT file's activations, from running it on the calibration samples."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from packager.export.litert_graph import CODES, Graph
 from packager.quantize import Order
+from packager.quantize.calibration import stride
 from packager.quantize.ranges import RangeEstimator
 from packager.quiet import silence
 from runner.errors import StepError
@@ -25,14 +26,16 @@ def ranges(content: bytes, order: Order) -> Ranges:
     graph = Graph(content)
     watched = {index: graph.tensor_name(index) for index in _computed(graph)}
     estimators = {name: RangeEstimator(order.plan.ranges, order.plan.percentile) for name in watched.values()}
-    run = _Watched(content)
+    run = _Watched(content, tuple(watched))
+    size = stride(sum(tensor.nbytes for tensor in run(order.calibration.example())))
     passes = RangeEstimator(order.plan.ranges).passes
     for number in range(passes):
         again = ", a second time" if number else ""
-        for sample in order.calibration.batches(f"calibrate litert{again}", 1):
-            run(sample)
-            for index, name in watched.items():
-                _see(estimators[name], name, run.tensor(index))
+        for batch in order.calibration.batches(f"calibrate litert{again}", size):
+            # The file may be for one sample at a time; a moving average is over as many as everywhere else.
+            answers = [run(sample[None]) for sample in batch]
+            for name, values in zip(watched.values(), zip(*answers, strict=True), strict=True):
+                _see(estimators[name], name, np.stack(values))
         for estimator in estimators.values():
             estimator.end_pass()
     return {name: estimator.range() for name, estimator in estimators.items()}
@@ -57,7 +60,8 @@ def _computed(graph: Graph) -> Iterator[int]:
 class _Watched:
     """Runs a file and keeps every tensor: without XNNPACK, which has others."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, watched: Sequence[int]) -> None:
+        self.watched = watched
         with silence():
             self.interpreter = Interpreter(
                 model_content=content,
@@ -68,13 +72,10 @@ class _Watched:
             self.interpreter.allocate_tensors()
         self.taken = self.interpreter.get_input_details()[0]["index"]
 
-    def __call__(self, sample: NDArray[np.float32]) -> None:
+    def __call__(self, sample: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         self.interpreter.set_tensor(self.taken, sample)
         self.interpreter.invoke()
-
-    def tensor(self, index: int) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = self.interpreter.get_tensor(index)
-        return values
+        return tuple(self.interpreter.get_tensor(index) for index in self.watched)
 
 
 def _see(estimator: RangeEstimator, name: str, values: NDArray[np.float32]) -> None:

@@ -1,13 +1,15 @@
 """Pairs of wishes that no pack can grant together: told before a minute is spent, each with the way out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from packager import candidates, heard
 from packager.candidates import REFERENCE
 from packager.recipe import ONNX_FILE, Prune, Quantize, Recipe, Variant, ways
-from runner.manifest import INTEGERS, Candidate, Target
+from runner.manifest import INTEGERS, Candidate, Format, Target
 
 TWO_OF_FOUR = 0.5
+OF_A_NETWORK: Mapping[Format, str] = {"torchscript": "TorchScript", "litert": "LiteRT"}
+"""What is not made of an ONNX file, and what it is called."""
 
 
 def unheard_wish(method: str | None, plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
@@ -112,9 +114,9 @@ def _of_the_model(plan: Recipe) -> Iterator[str]:
         for quantize in filter(None, (plan.quantize, *(variant.quantize for variant in plan.variants))):
             yield from _of_a_file(name, quantize, why)
         for artifact in candidates.named(each for variant in ways(plan) for each in variant.artifacts):
-            if artifact.format == "torchscript":
-                other = artifact.name.replace("torchscript", "onnx")
-                yield f"{name} and {artifact.name}: TorchScript is made of PyTorch's network, not of a file; {other}"
+            if artifact.format in OF_A_NETWORK:
+                title, other = OF_A_NETWORK[artifact.format], f"{artifact.precision}.onnx"
+                yield f"{name} and {artifact.name}: {title} is made of PyTorch's network, not of a file; {other}"
 
 
 def _of_a_file(name: str, quantize: Quantize, why: str) -> Iterator[str]:

@@ -9,19 +9,20 @@ from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+LITERT = frozenset({"int8.litert"})
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "method": INT8,
+        "method": INT8 | LITERT,
         "torch": frozenset({"int8.torchscript"}),
         "onnx": frozenset({"int8.onnx"}),
         "operators": frozenset({"int8.onnx"}),
-        "ranges": INT8,
-        "percentile": INT8,
-        "per_channel": INT8,
+        "ranges": INT8 | LITERT,
+        "percentile": INT8 | LITERT,
+        "per_channel": INT8 | LITERT,
         "symmetric": INT8,
         "equalize": ALL,
-        "correct_bias": INT8,
+        "correct_bias": INT8 | LITERT,
         "keep_fp32": ALL,
         "sensitivity": frozenset({"int8.onnx"}),
         "qat": INT8,

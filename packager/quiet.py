@@ -3,6 +3,9 @@
 import contextlib
 import io
 import logging
+import os
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -19,3 +22,23 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+_DESCRIPTORS = threading.RLock()
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep from the user what code in C++ writes behind Python's back too, and meanwhile all else on both streams."""
+    with _DESCRIPTORS, contextlib.ExitStack() as stack:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, nowhere)
+        for stream, descriptor in ((sys.__stdout__, 1), (sys.__stderr__, 2)):
+            if stream is not None and not stream.closed:
+                stream.flush()
+            kept = os.dup(descriptor)
+            stack.callback(os.close, kept)
+            os.dup2(nowhere, descriptor)
+            stack.callback(os.dup2, kept, descriptor)
+        with quiet():
+            yield

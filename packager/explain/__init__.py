@@ -8,6 +8,8 @@ from packager.explain.divergence import Divergence, LayerDifference, first_diver
 from packager.explain.page import divergence_page, sentence
 from packager.explain.probe import Layer, Made, Probe
 from runner.bundle import INPUTS, Bundle
+from runner.errors import StepError
+from runner.manifest import Format
 from runner.measure import tensors
 from runner.measure.session import chosen
 from runner.measure.tensors import Tensors
@@ -27,6 +29,7 @@ __all__ = [
     "worst_sample",
 ]
 
+PROBED: tuple[Format, ...] = ("onnx", "torchscript")
 NAMED = "fp32.onnx"
 """Whose weights have the names of the network's layers."""
 
@@ -50,6 +53,9 @@ def _made(source: Bundle, name: str, sample: int) -> Made:
     manifest = source.manifest
     (artifact,) = chosen(manifest, [name])
     content = source.read(artifact.path)
+    if artifact.format not in PROBED:
+        what = f"{artifact.format} artifacts cannot be looked into layer by layer"
+        raise StepError(what, where=artifact.name, advice=f"an artifact in {' or '.join(PROBED)}")
     if artifact.format == "torchscript":
         from packager.explain import probe_torchscript  # noqa: PLC0415 - heavy
 

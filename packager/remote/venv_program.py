@@ -39,7 +39,9 @@ def packages(venv: Path) -> dict[str, str]:
     if not os.access(python(venv), os.X_OK):
         return {}
     found = importlib.metadata.distributions(path=[str(folder)])
-    return {each.metadata["Name"].lower(): each.version for each in found if each.metadata["Name"]}
+    names = ((each.metadata["Name"], each.version) for each in found)
+    # As they are imported, and as they are asked for: with one kind of dash.
+    return {name.lower().replace("-", "_"): version for name, version in names if name}
 
 
 def make(venv: Path, order: dict[str, Any]) -> None:

@@ -124,6 +124,11 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             package="torch",
             distributions=("torch",),
         ),
+        "litert": Known(
+            module="runner.runtimes.litert",
+            package="ai_edge_litert",
+            distributions=("ai-edge-litert",),
+        ),
     }
 )
 

@@ -6,12 +6,13 @@ from typing import Literal
 
 from tests.device import cache, host
 
-Wheels = Literal["numpy", "onnxruntime", "psutil", "torch"]
+Wheels = Literal["ai_edge_litert", "numpy", "onnxruntime", "psutil", "torch"]
 
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 # Named one by one: pip would judge what torch needs by this machine, and take CUDA's libraries for x86.
 REQUIREMENTS: dict[Wheels, tuple[str, ...]] = {
+    "ai_edge_litert": ("ai-edge-litert",),
     "numpy": ("numpy",),
     "onnxruntime": ("onnxruntime", "flatbuffers", "packaging", "protobuf"),
     "psutil": ("psutil",),

@@ -1,12 +1,13 @@
 """Libraries are kept quiet while they work, and only then."""
 
 import logging
+import os
 import sys
 import warnings
 
 import pytest
 
-from packager.quiet import quiet
+from packager.quiet import quiet, silence
 
 
 def speak() -> None:
@@ -50,3 +51,17 @@ def test_who_had_silenced_the_log_before_keeps_it_so(caplog: pytest.LogCaptureFi
     finally:
         logging.disable(before)
     assert caplog.messages == ["told"]
+
+
+def test_what_is_written_behind_python_is_not_heard_within_and_is_after(capfd: pytest.CaptureFixture[str]) -> None:
+    with silence(), silence():
+        os.write(1, b"from C++")
+        os.write(2, b"from C++")
+        speak()
+    assert capfd.readouterr() == ("", "")
+
+    with pytest.raises(ValueError, match="passes"), silence():
+        raise ValueError("passes")
+    os.write(1, b"out")
+    os.write(2, b"error")
+    assert capfd.readouterr() == ("out", "error")

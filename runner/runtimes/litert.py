@@ -39,6 +39,11 @@ class LiteRtSession:
     provider: str
     version: str
 
+    @property
+    def thread_safe(self) -> bool:
+        """False: an interpreter has one place for its input, and one for its answer."""
+        return False
+
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples: a copy, which the next call leaves alone."""
         if len(inputs) != self.batch:

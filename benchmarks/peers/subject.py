@@ -1,8 +1,8 @@
 """The subject of a comparison: a network with its weights, the samples, fp32's answers to them, and the bundle.
 
 Weights are random, and the statistics of batch norm are those of the samples. A network that has learned nothing is
-sure of few of its answers, and rounding would change those that it is not sure of: evaluated are the half of the images
-with the largest margins, and their labels are what fp32 answers.
+sure of few of its answers, and rounding would change those that it is not sure of: evaluated is the quarter of the
+images with the largest margins, and their labels are what fp32 answers.
 
     python -m benchmarks.peers.subject FAMILY FOLDER    writes one; in a process of its own, for it takes memory
 """
@@ -26,6 +26,8 @@ from runner.manifest import Preprocess
 SIDE, CLASSES = 224, 10
 SHAPE = (3, SIDE, SIDE)
 CALIBRATED, EVALUATED = 64, 64
+MORE = 4
+"""Times as many images are looked at for those that the network is sure of."""
 COARSE = 14
 """The side of an image's pattern, before it is enlarged."""
 NOISE = 12.0
@@ -52,7 +54,7 @@ def images(count: int, seed: int) -> NDArray[np.uint8]:
 def make(family: str, folder: Path) -> None:
     """Write the weights, the samples and fp32's answers to them."""
     torch.manual_seed(0)
-    train, test = images(CALIBRATED, seed=1), images(2 * EVALUATED, seed=2)
+    train, test = images(CALIBRATED, seed=1), images(MORE * EVALUATED, seed=2)
     module = models.build(models.ANY_TORCHVISION + family, SHAPE[0], CLASSES, SIDE, SIDE).eval()
     calibration = PREPROCESS.apply(train)
     with torch.no_grad():

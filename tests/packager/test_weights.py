@@ -129,7 +129,7 @@ class Versioned(nn.Linear):
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, metadata: object, *rest: object) -> None:
         assert isinstance(metadata, dict)
         assert metadata["version"] == 2
-        super()._load_from_state_dict(state, prefix, metadata, *rest)  # type: ignore[arg-type]  # as it got them
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
 
 
 def test_a_module_that_asks_for_the_version_of_its_weights_gets_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 from benchmarks.peers.case import Case
 from benchmarks.peers.runtimes import Loaded
 from benchmarks.peers.runtimes.torch_network import calibration, example, loaded, network
-from benchmarks.peers.runtimes.torchscript_fp32 import FILE, save
+from benchmarks.peers.runtimes.torchscript_fp32 import load_file, save
 
 ENGINE = "x86"
 
@@ -31,5 +31,5 @@ def load(case: Case) -> Loaded:
     torch.backends.quantized.engine = ENGINE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = torch.jit.load(case.folder / FILE)
+        module = load_file(case)
     return loaded(torch.inference_mode()(module))

@@ -1,6 +1,5 @@
 """OpenVINO with NNCF's static int8, by its defaults, and its model type for networks with attention."""
 
-import nncf
 import openvino
 
 from benchmarks.peers.case import CALIBRATION, Case
@@ -12,6 +11,8 @@ ATTENTION = ("swin", "vit", "maxvit")
 
 def build(case: Case) -> None:
     """Convert, calibrate and quantize."""
+    import nncf  # noqa: PLC0415 - it brings PyTorch, which is not for those that are timed
+
     batches = case.batches(CALIBRATION)
     name = case.model.rpartition(":")[2]
     quantized = nncf.quantize(

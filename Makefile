@@ -8,12 +8,14 @@
 #   make lint     ruff and mypy --strict
 #   make schema   write docs/report.schema.json from the types of a report
 #   make bench    ratios of our own cost against the obvious alternative, what the runner needs, and what a board needs
+#   make bench-peers     the bundle's choice against the fastest of all peers, fourteen networks (hours; goes on where stopped)
 #   make bench-errors    how often a difference is found that is not there, and one that is (an hour)
 #
 # Without a GPU, PyTorch's CPU builds save 4 GB:  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+PEERS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -22,7 +24,7 @@ DEMO := out/demo
 # A file's tests stay together: they share what they have trained.
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: setup demo test test-slow test-device test-cuda lint format schema bench bench-errors clean
+.PHONY: setup demo test test-slow test-device test-cuda lint format schema bench bench-peers bench-errors clean
 
 setup: $(READY)
 
@@ -60,6 +62,13 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.call_overhead
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.board
+
+# Each peer in an environment of its own, made once under out/peers; PEERS="--python PYTHON" names one that exists.
+bench-peers: export TORCH_INDEX := $(TORCH_INDEX)
+bench-peers: $(READY)
+	$(BIN)/python -m benchmarks.peers --results docs/results.md $(PEERS)
+	$(BIN)/python -m benchmarks.peers.memory
+	$(BIN)/python -m benchmarks.peers.pack_time
 
 bench-errors: $(READY)
 	$(BIN)/python -m benchmarks.error_rates

@@ -23,7 +23,12 @@ def check(path: Path) -> None:
 
 def write(path: Path, title: str, reports: Sequence[Report]) -> None:
     """Put the table of the reports under its title, in place of an older one. Raises StepError."""
-    section = f"## {title}\n\n{as_markdown(page(reports))}"
+    put(path, title, page(reports))
+
+
+def put(path: Path, title: str, found: Page) -> None:
+    """Put a page under its title, in place of an older one. Raises StepError."""
+    section = f"## {title}\n\n{as_markdown(found)}"
     atomic.write(path, _replaced(_read(path), title, section))
 
 

@@ -121,6 +121,26 @@ def test_a_refused_file_leaves_the_model_alone(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
+class Versioned(nn.Linear):
+    """Asks, as torchvision's MNASNet does, by what version of itself its weights were written."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, metadata: object, *rest: object) -> None:
+        assert isinstance(metadata, dict)
+        assert metadata["version"] == 2
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+def test_a_module_that_asks_for_the_version_of_its_weights_gets_its_own(tmp_path: Path) -> None:
+    source, target = Versioned(2, 2), Versioned(2, 2)
+    weights.save(source, tmp_path / "net.safetensors")
+
+    weights.load(tmp_path / "net.safetensors", target)
+
+    assert _equal(source, target)
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_a_truncated_file_is_refused(tmp_path: Path, old: bool) -> None:
     path = tmp_path / "net.pth"

@@ -55,7 +55,17 @@ class Writer:
     def bytes(self, taken: int, given: int) -> bytes:
         """Return the file from its input to its output."""
         self.graph.inputs, self.graph.outputs = [taken], [given]
+        signature = schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+        signature.inputs, signature.outputs = [_named("args_0", taken)], [_named("output_0", given)]
+        self.model.signatureDefs = [signature]
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self.model))
+
+
+def _named(name: str, tensor: int) -> schema.TensorMapT:
+    mapped = schema.TensorMapT()
+    mapped.name, mapped.tensorIndex = name.encode(), tensor
+    return mapped
 
 
 def write_litert(path: Path, *, opset: int = 1) -> Path:

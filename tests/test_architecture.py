@@ -112,13 +112,23 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
         for name in imported(file)
         if package(name) not in {"runner", *sys.stdlib_module_names}
     }
-    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "psutil", "PIL", "onnxruntime", "torch"}
+    assert {name for name, _ in found} == {
+        "numpy",
+        "click",
+        "cattrs",
+        "psutil",
+        "PIL",
+        "onnxruntime",
+        "torch",
+        "ai_edge_litert",
+    }
     assert {file for name, file in found if name == "psutil"} == {
         "runner/device/others.py",
         "runner/device/portable.py",
     }
     assert {file for name, file in found if name == "PIL"} == {"runner/images.py"}
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
+    assert {file for name, file in found if name == "ai_edge_litert"} == {"runner/runtimes/litert.py"}
     assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
 
@@ -200,6 +210,8 @@ def test_only_the_edge_knows_the_streams() -> None:
         # What a user's network and torchvision print is led away from stdout, where the answer stands.
         "packager/model.py": {"sys.stderr"},
         "packager/data/torchvision.py": {"sys.stderr"},
+        # What libraries in C++ write is led away too, after what Python has written.
+        "packager/quiet.py": {"sys.__stderr__", "sys.__stdout__"},
     }
 
 

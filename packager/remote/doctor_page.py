@@ -49,7 +49,7 @@ def _board_rows(facts: BoardFacts) -> Iterator[tuple[str, str]]:
     yield "system", f"{facts.system}, {facts.bits}-bit programs, {facts.libc or 'another libc than glibc'}"
     yield "Python", f"{facts.python}, {facts.executable}"
     yield "installers", ", ".join(_installers(facts))
-    yield "packages", packages or "none of numpy, psutil, onnxruntime and torch"
+    yield "packages", packages or "none of numpy, psutil and the runtimes"
     yield "disk", f"{free} free at {facts.cache}"
 
 

@@ -92,12 +92,14 @@ def test_weights_have_a_scale_per_channel_or_one(
     assert {scales for _, scales in weights(quantizer.quantize(converted, trained, whole))} == {1}
 
 
+@pytest.mark.parametrize(("layer", "place"), [("hidden", -2), ("linear", -1)])
 def test_a_layer_that_is_kept_is_in_fp32_and_no_other(
-    int8: bytes, converted: bytes, trained: nn.Module, order: Order
+    layer: str, place: int, int8: bytes, converted: bytes, trained: nn.Module, order: Order
 ) -> None:
-    linear = next(name for name, layer in trained.named_modules() if isinstance(layer, nn.Linear))
-    kept = quantizer.quantize(converted, trained, replace(order, plan=recipe.Quantize(keep_fp32=(linear,))))
-    assert weights(kept) == [*weights(int8)[:-1], (FLOAT32, 0)]
+    kept = quantizer.quantize(converted, trained, replace(order, plan=recipe.Quantize(keep_fp32=(layer,))))
+    expected = list(weights(int8))
+    expected[place] = (FLOAT32, 0)
+    assert weights(kept) == expected
 
 
 def test_a_pattern_that_names_nothing_is_refused(converted: bytes, trained: nn.Module, order: Order) -> None:

@@ -9,19 +9,20 @@ from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+STATIC = frozenset({*INT8, "int8-optimised.onnx"})
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "method": INT8,
+        "method": STATIC,
         "torch": frozenset({"int8.torchscript"}),
         "onnx": frozenset({"int8.onnx"}),
-        "operators": frozenset({"int8.onnx"}),
-        "ranges": INT8,
-        "percentile": INT8,
-        "per_channel": INT8,
-        "symmetric": INT8,
+        "operators": frozenset({"int8.onnx", "int8-optimised.onnx"}),
+        "ranges": STATIC,
+        "percentile": STATIC,
+        "per_channel": STATIC,
+        "symmetric": STATIC,
         "equalize": ALL,
-        "correct_bias": INT8,
+        "correct_bias": STATIC,
         "keep_fp32": ALL,
         "sensitivity": frozenset({"int8.onnx"}),
         "qat": INT8,

@@ -13,6 +13,7 @@ from packager.recipe import (
     Compute,
     Data,
     Model,
+    Optimise,
     Optimizer,
     Prune,
     PruneMethod,
@@ -59,6 +60,8 @@ class Options:
     sensitivity: bool | None = None
     candidates: tuple[str, ...] | None = None
     max_drop: float | None = None
+    optimise_for: float | None = None
+    """In seconds."""
     settings: tuple[str, ...] = ()
     """Any other key of a recipe, as `prune.importance=taylor`."""
     seed: int | None = None
@@ -87,6 +90,7 @@ def resolve(options: Options) -> Recipe:
         quantize=quantize,
         candidates=_given(options.candidates, base.candidates),
         budget=budget,
+        optimise=Optimise(for_s=options.optimise_for) if options.optimise_for is not None else base.optimise,
         measure=replace(
             base.measure,
             effort=_given(options.effort, base.measure.effort),

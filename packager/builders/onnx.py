@@ -6,10 +6,12 @@ from torch import nn
 
 from packager import qat
 from packager.builders.context import BuildContext, Builder, Integers
+from packager.candidates import OPTIMISED
 from packager.export import Exported, HalfPrecision
 from packager.network import Workbench
 from packager.onnx_model import OnnxModel
 from packager.quantize import Order
+from runner.errors import StepError
 from runner.manifest import Target
 
 
@@ -35,6 +37,15 @@ def int8(context: BuildContext, target: Target) -> Exported:
 
     made = _integer_onnx(context, context.order(target))
     return replace(made, content=onnx_compact.compact(made.content))
+
+
+def optimised(context: BuildContext, target: Target) -> Exported:
+    """Return the network in int8, but for what a search by measured latency has left in fp32."""
+    from packager.optimise import material  # noqa: PLC0415 - heavy
+
+    if (assignment := context.assignment(OPTIMISED)) is None:
+        raise StepError("nothing has been found to leave in fp32", advice="--optimise-for 120s")
+    return material.optimised(context, target, assignment)
 
 
 def _integer_onnx(context: BuildContext, order: Order) -> Exported:

@@ -17,7 +17,7 @@ from runner.packing import Drop, Speed
 CLEARLY = 0.97
 """Less than this share of the time counts as faster though the interval does not say so: it is confirmed at the end."""
 CONFIRMING = 2
-"""How many of the longest trials the confirmation takes: three files, in more rounds."""
+"""How many of the longest trials the confirmation takes, where it is clear: three files, in more rounds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,8 +121,8 @@ class Search:
 
     def _has_time(self) -> bool:
         """Say whether another trial can come to its end, and the confirmation after it. The first is always begun."""
-        longest = max((outcome.duration_s for outcome in self.study.outcomes), default=0.0)
-        return self.study.spent_s + (1 + CONFIRMING) * longest < self.terms.for_s
+        longest = max((outcome.duration_s for outcome in self.study.outcomes), default=None)
+        return longest is None or self.study.spent_s + (1 + CONFIRMING) * longest < self.terms.for_s
 
     def _tried(self, proposal: Proposal) -> Outcome:
         began_s, new, old = self.terms.clock(), proposal.division, self.best()

@@ -20,7 +20,7 @@ from packager.optimise.greedy import Search, Terms
 from packager.optimise.material import NOTHING_GAINED, Material, material
 from packager.optimise.proposals import Space
 from packager.optimise.study import Confirmed, Outcome, Profiled, Study
-from packager.optimise.trial import RunnerJudge
+from packager.optimise.trial import Plans, RunnerJudge
 from packager.optimise.units import ALL
 from packager.prepared import Prepared
 from packager.recipe import Assignment, Optimise
@@ -34,6 +34,8 @@ from runner.render import units as shown
 
 TIMED = 32
 """Images that are timed, at most."""
+PLANS = Plans()
+"""How long each file is timed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -135,6 +137,7 @@ def _judge(context: BuildContext, target: Target, shared: Prepared, made: Materi
         settings=shared.settings,
         folder=folder,
         progress=context.bench.progress,
+        plans=PLANS,
     )
 
 

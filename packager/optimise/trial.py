@@ -15,6 +15,7 @@ from packager.optimise.material import Material
 from packager.optimise.units import ALL, Division
 from runner import stats
 from runner.errors import StepError
+from runner.interval import Interval
 from runner.manifest import Artifact, Precision, Target
 from runner.measure.answers import Subject
 from runner.measure.latency import Plan
@@ -29,7 +30,9 @@ SCREEN = 3
 """Pairs of processes after which what is not faster by the estimate is given up."""
 TRIAL = Plan(processes=6, warmup_s=0.1, timed_s=0.25, until_precise=False)
 """6 pairs are the fewest of which the signed-rank test says something at 95 %."""
-FINAL = Plan(processes=8, warmup_s=0.25, timed_s=0.5, until_precise=False)
+FINAL = Plan(processes=16, warmup_s=0.25, timed_s=0.5, until_precise=False)
+ENOUGH = 8
+"""Pairs after which the confirmation ends, unless what is faster by the estimate is not so by the interval."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +60,7 @@ class RunnerJudge:
     settings: Settings
     folder: Path
     progress: Progress
-    plans: Plans = Plans()
+    plans: Plans
     answered: dict[str, Logits] = field(default_factory=dict)
     """What files have answered to the few, by their names."""
 
@@ -91,7 +94,16 @@ class RunnerJudge:
             "optimised": division,
         }
         courses = {what: self._course(each) for what, each in asked.items()}
-        timing.time(list(courses.values()), self.plans.final, self.settings.seed, self.progress)
+        fp32, found = courses["fp32"], courses["optimised"]
+
+        def round_over() -> None:
+            pairs = _pairs(fp32, found)
+            # One look, and not one after each round: chance would have its way in one of many.
+            if len(pairs[0]) == ENOUGH and not _undecided(*paired_ratio(*pairs, CONFIDENCE)):
+                for course in courses.values():
+                    course.stopped = "precision"
+
+        timing.time(list(courses.values()), self.plans.final, self.settings.seed, self.progress, round_over)
         return tuple(_speed(what, course, courses["fp32"]) for what, course in courses.items())
 
     def _course(self, division: Division) -> Course:
@@ -128,6 +140,10 @@ def _pairs(first: Course, second: Course) -> tuple[list[float], list[float]]:
     )
     both = sorted(ours.keys() & theirs.keys())
     return [ours[turn] for turn in both], [theirs[turn] for turn in both]
+
+
+def _undecided(estimate: float, interval: Interval | None) -> bool:
+    return estimate < 1 and (interval is None or interval.high >= 1)
 
 
 def _ratio(old: Course, new: Course) -> Ratio:

@@ -92,7 +92,7 @@ def divided(found: Sequence[Unit], assignment: Assignment) -> Division:
 
 def products(found: Iterable[Unit]) -> frozenset[str]:
     """Return the names of the units where nearly all of the arithmetic is."""
-    return frozenset(unit.name for unit in found if unit.kind.partition(",")[0] in PRODUCTS)
+    return frozenset(unit.name for unit in found if unit.kind.split()[-1] in PRODUCTS)
 
 
 def kinds(found: Iterable[Unit]) -> dict[str, frozenset[str]]:
@@ -125,5 +125,5 @@ def _kind(node: onnx.NodeProto, weights: Mapping[str, tuple[int, ...]]) -> str:
         return str(node.op_type)
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     if groups > 1:
-        return "Conv, depthwise" if shape[1] == 1 else "Conv, grouped"
-    return "Conv, 1 x 1" if set(shape[2:]) == {1} else "Conv"
+        return "depthwise Conv" if shape[1] == 1 else "grouped Conv"
+    return "pointwise Conv" if set(shape[2:]) == {1} else "Conv"

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
 
-from packager.candidates import NAMES
+from packager.candidates import NAMES, OPTIMISED
 from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
-STATIC = frozenset({*INT8, "int8-optimised.onnx"})
+STATIC = frozenset({*INT8, OPTIMISED.name})
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "method": STATIC,
         "torch": frozenset({"int8.torchscript"}),
         "onnx": frozenset({"int8.onnx"}),
-        "operators": frozenset({"int8.onnx", "int8-optimised.onnx"}),
+        "operators": frozenset({"int8.onnx", OPTIMISED.name}),
         "ranges": STATIC,
         "percentile": STATIC,
         "per_channel": STATIC,
@@ -52,6 +52,7 @@ def of_use_to(artifact: str, plan: Quantize) -> Quantize:
 
 def hearers(keys: Sequence[str]) -> str:
     """Return, in words, the artifacts that hear of all these keys."""
-    names = sorted(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)))
+    # What a search makes stands beside int8.onnx, and is asked for by other words.
+    names = sorted(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)) - {OPTIMISED.name})
     *others, last = names
     return f"{', '.join(others)} and {last} hear" if others else f"{last} hears"

@@ -1,6 +1,7 @@
 """ONNX files: in fp32, in half precision, and with integers by ONNX Runtime or PT2E."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -11,8 +12,12 @@ from packager.export import Exported, HalfPrecision
 from packager.network import Workbench
 from packager.onnx_model import OnnxModel
 from packager.quantize import Order
+from runner import codec
 from runner.errors import StepError
 from runner.manifest import Target
+
+if TYPE_CHECKING:
+    from packager.optimise.material import Source
 
 
 def fp32(context: BuildContext, _: Target) -> Exported:
@@ -45,7 +50,21 @@ def optimised(context: BuildContext, target: Target) -> Exported:
 
     if (assignment := context.assignment(OPTIMISED)) is None:
         raise StepError("nothing has been found to leave in fp32", advice="--optimise-for 120s")
-    return material.optimised(context, target, assignment)
+    return material.optimised(divisible(context, target), assignment)
+
+
+def divisible(context: BuildContext, target: Target) -> "Source":
+    """Return the network as what divides it between int8 and fp32 takes it."""
+    from packager.optimise.material import Source  # noqa: PLC0415 - heavy
+
+    order, bench = context.order(target), context.bench
+    key = {
+        "network": context.network.key,
+        "export": codec.unstructure(bench.recipe.export),
+        "preprocess": codec.unstructure(bench.splits.preprocess),
+        "data": bench.splits.sha256,
+    }
+    return Source(order=order, whole=lambda: to_quantize(context, order), key=key, cache=bench.cache)
 
 
 def _integer_onnx(context: BuildContext, order: Order) -> Exported:

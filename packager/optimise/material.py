@@ -1,23 +1,22 @@
 """What every division of one network is made from: the file in fp32, prepared, with its ranges; calibrated once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
-from packager import builders
-from packager.builders import BuildContext
+from packager.cache import Cache
 from packager.export import Exported, onnx_compact
 from packager.optimise.units import Division, Unit, divided, units
 from packager.quantize import Order
 from packager.quantize.onnx_graph import kept, layers, prepared
 from packager.quantize.onnx_ranges import Ranges, ranges
 from packager.quantize.onnx_static import integers
-from packager.recipe import Assignment, OnnxOperators, Quantize
+from packager.recipe import Assignment, OnnxOperators
 from runner import codec
 from runner.errors import StepError
-from runner.manifest import Target
+from runner.manifest import Json
 
 WHOLE, PREPARED, FACTS = "fp32.onnx", "prepared.onnx", "facts.json"
 NOTHING_GAINED = "int8 brings nothing here: fp32 is faster"
@@ -29,6 +28,18 @@ class _Facts:
 
     dynamic_batch: bool
     ranges: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Source:
+    """Where a network in fp32 comes from, and how it is to be quantized."""
+
+    order: Order
+    whole: Callable[[], Exported]
+    """Exports it. Raises StepError."""
+    key: dict[str, Json]
+    """What stands for the exported file and for the calibration samples."""
+    cache: Cache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -60,12 +71,12 @@ class Material:
         return integers(self.model, self.ranges, order, nodes)
 
 
-def material(context: BuildContext, target: Target) -> Material:
+def material(source: Source) -> Material:
     """Return what divisions of a network are made from, found again where it was made before. Raises StepError."""
-    order = context.order(target)
+    order = source.order
 
     def make(folder: Path) -> None:
-        whole = builders.onnx.to_quantize(context, order)
+        whole = source.whole()
         model = prepared(whole.content)
         found = ranges(model, order, dynamic_batch=whole.dynamic_batch)
         (folder / WHOLE).write_bytes(whole.content)
@@ -73,7 +84,7 @@ def material(context: BuildContext, target: Target) -> Material:
         facts = _Facts(dynamic_batch=whole.dynamic_batch, ranges=dict(found))
         (folder / FACTS).write_text(codec.write_json(facts), encoding="utf-8")
 
-    folder = context.bench.cache.made("calibrated", _inputs(context, target), make).folder
+    folder = source.cache.made("calibrated", _inputs(source), make).folder
     facts = codec.read_json(_Facts, (folder / FACTS).read_bytes())
     model = onnx.load(folder / PREPARED)
     stay = {layer.node for layer in kept(layers(model), order.plan.keep_fp32)}
@@ -86,24 +97,18 @@ def material(context: BuildContext, target: Target) -> Material:
     )
 
 
-def optimised(context: BuildContext, target: Target, assignment: Assignment) -> Exported:
+def optimised(source: Source, assignment: Assignment) -> Exported:
     """Return the network in int8 but for what an assignment leaves in fp32. Raises StepError where that is all."""
-    found = material(context, target)
+    found = material(source)
     division = divided(found.units, assignment)
     if division.fp32.issuperset(unit.name for unit in found.units):
         raise StepError(NOTHING_GAINED, advice="fp32.onnx, or the int8 of another runtime")
     return replace(found.whole, content=found.content(division))
 
 
-def _inputs(context: BuildContext, target: Target) -> Mapping[str, object]:
-    # Which layers stay and how integers are written is decided later.
-    plan = replace(context.quantize or Quantize(), operators="qdq", keep_fp32=())
-    inputs = {
-        "network": context.network.key,
-        "preprocess": context.bench.splits.preprocess,
-        "export": context.bench.recipe.export,
-        "quantize": plan if not plan.correct_bias else context.quantize,
-        "data": context.bench.splits.sha256,
-        "target": replace(target, name="", description="", artifacts=(), more=()),
-    }
-    return {name: codec.unstructure(value) for name, value in inputs.items()}
+def _inputs(source: Source) -> dict[str, object]:
+    # Which layers stay and how integers are written is decided later, unless biases are corrected by it.
+    plan, target = source.order.plan, source.order.target
+    bare = plan if plan.correct_bias else replace(plan, operators="qdq", keep_fp32=())
+    like = replace(target, name="", description="", artifacts=(), more=())
+    return {**source.key, "quantize": codec.unstructure(bare), "target": codec.unstructure(like)}

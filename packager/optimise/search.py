@@ -10,7 +10,7 @@ import numpy as np
 
 from packager.branches import Branch
 from packager.budget import POINTS, Baseline
-from packager.builders import BuildContext
+from packager.builders import BuildContext, onnx
 from packager.cache import tool_digest
 from packager.candidates import OPTIMISED
 from packager.evaluation import logits, questions
@@ -92,7 +92,7 @@ def _searched(branch: Branch, target: Target, shared: Prepared) -> tuple[Assignm
     context, journal = branch.context, shared.journal
     plan, name = shared.bench.recipe, branch.context.artifact(OPTIMISED)
     limit = (plan.budget.max_drop if plan.budget else MAX_DROP) / POINTS
-    made = material(context, target)
+    made = material(onnx.divisible(context, target))
     study = Study(context.bench.cache.folder / "optimise" / f"{_key(context, target, shared, limit)}.jsonl")
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
         judge = _judge(context, target, shared, made, Path(folder))

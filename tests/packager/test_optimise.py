@@ -10,6 +10,7 @@ import pytest
 
 import targets
 from packager import artifacts, recipe
+from packager.builders import onnx as onnx_builder
 from packager.cache import Cache
 from packager.candidates import OPTIMISED
 from packager.check import compare
@@ -42,7 +43,7 @@ def plan(nodes: tuple[str, ...], operators: recipe.OnnxOperators = "qdq") -> rec
 
 def excited(splits: Splits, folder: Path) -> tuple[str, ...]:
     """Return the nodes of the squeeze-excite's own operators."""
-    found = material(contexts.context(net(), contexts.bench(splits, folder)), X86)
+    found = material(onnx_builder.divisible(contexts.context(net(), contexts.bench(splits, folder)), X86))
     names = {name for kind in ("Mul", "HardSigmoid", "pointwise Conv") for name in kinds(found.units).get(kind, ())}
     return tuple(node for unit in found.units if unit.name in names for node in unit.nodes)
 
@@ -102,9 +103,9 @@ def test_what_cannot_be_made_is_told(asked: recipe.Recipe, message: str, few_spl
 
 
 def test_ranges_are_collected_once_for_whatever_stays_in_fp32(few_splits: Splits, tmp_path: Path) -> None:
-    first = material(contexts.context(net(), contexts.bench(few_splits, tmp_path)), X86)
+    first = material(onnx_builder.divisible(contexts.context(net(), contexts.bench(few_splits, tmp_path)), X86))
     kept = recipe.Quantize(operators="qoperator", keep_fp32=("stem",))
-    again = material(contexts.context(net(), contexts.bench(few_splits, tmp_path), kept), X86)
+    again = material(onnx_builder.divisible(contexts.context(net(), contexts.bench(few_splits, tmp_path), kept), X86))
     assert Cache(folder=tmp_path).folder.joinpath("calibrated").is_dir()
     assert len(list(tmp_path.glob("calibrated/*"))) == 1
     assert again.ranges == first.ranges

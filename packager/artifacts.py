@@ -6,6 +6,7 @@ from pathlib import Path
 from packager import builders
 from packager.builders import BuildContext
 from packager.cache import versions
+from packager.candidates import OPTIMISED
 from packager.onnx_model import OnnxModel
 from runner import codec
 from runner.manifest import INTEGERS, Artifact, Candidate, Format, Machine, Target
@@ -94,6 +95,8 @@ def _inputs(candidate: Candidate, context: BuildContext, target: Target) -> dict
             "data": context.bench.splits.sha256,
             "target": replace(target, name="", description="", artifacts=()),
         }
+    if candidate == OPTIMISED:
+        inputs["assignment"] = context.assignment(candidate)
     if context.quantize is not None and context.quantize.qat is not None:
         inputs |= {
             "train": context.bench.recipe.train,

@@ -30,6 +30,8 @@ def _bounds(recipe: Recipe) -> Iterator[Bound]:
     if budget := recipe.budget:
         yield "budget.max_drop", budget.max_drop, "0 to 100 points", 0 <= budget.max_drop <= 100
         yield from _qat("budget.qat", budget.qat)
+    if optimise := recipe.optimise:
+        yield "optimise.for_s", optimise.for_s, "a number of seconds above 0", 0 < optimise.for_s < math.inf
     yield "export.opset", opset, "18 to 23", 18 <= opset <= 23
     if recipe.choose:
         yield "choose.keep", recipe.choose.keep, "1 or more", recipe.choose.keep >= 1

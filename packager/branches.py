@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from packager import candidates, recipe
 from packager.builders import BuildContext
-from packager.candidates import REFERENCE
+from packager.candidates import OPTIMISED, REFERENCE
 from packager.evaluation import Logits, logits
 from packager.network import Network, Workbench, pruned
 from runner import codec
@@ -27,7 +27,11 @@ class Branch:
     def artifacts(self, target: Target) -> tuple[Candidate, ...]:
         """Return what is to be made for a target."""
         quantizes = self.context.quantize is not None
-        return tuple(each for each in candidates.wanted(self.asked, target) if quantizes or each.precision != "int8")
+        wanted = candidates.wanted(self.asked, target)
+        # What a search has found is made beside the others; what it is still to find cannot be made yet.
+        found = (OPTIMISED,) if quantizes and self.context.assignment(OPTIMISED) else ()
+        named = tuple(each for each in wanted if each != OPTIMISED and (quantizes or each.precision != "int8"))
+        return (*named, *found)
 
 
 def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:

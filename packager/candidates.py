@@ -12,7 +12,7 @@ QUICK, ALL = "quick", "all"
 STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("fp32", "onnx"): ("",),
     ("fp16", "onnx"): ("",),
-    ("int8", "onnx"): ("",),
+    ("int8", "onnx"): ("", "optimised"),
     ("int8-weights", "onnx"): ("",),
     ("int4-weights", "onnx"): ("",),
     ("fp32", "torchscript"): ("",),
@@ -35,6 +35,9 @@ NAMES = {
 
 REFERENCE = NAMES["fp32.onnx"]
 """What every bundle has of its own network, and what the others are held against."""
+
+OPTIMISED = NAMES["int8-optimised.onnx"]
+"""Made where a search by measured latency is asked for, and has found what stays in fp32."""
 
 IMPOSSIBLE = {
     "bf16.onnx": "ONNX Runtime has no bfloat16 kernels for convolutions on a CPU; bf16.torchscript has them",

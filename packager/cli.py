@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from packager.cli_options import PATH, common_options, source_options
+from packager.cli_options import PATH, Seconds, common_options, source_options
 from packager.remote.cli import bench, doctor
 from runner import __version__, edge
 from runner.cli_look import look
@@ -59,6 +59,11 @@ class Group(click.Group):
 )
 @click.option(
     "--minimise", type=click.Choice(["latency", "cold-start"]), help="What the best is fastest in.  [default: latency]"
+)
+@click.option(
+    "--optimise-for",
+    type=Seconds(),
+    help="Search, by measured latency, for what of int8 ONNX files stays in fp32; goes on where it stopped.",
 )
 @common_options
 @click.option("--save-weights", type=PATH, metavar="FILE.safetensors", help="Keep the trained network's weights too.")

@@ -1,5 +1,6 @@
 """The options that several commands of the host side have in common."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ import click
 Command = Callable[..., Any]
 C = TypeVar("C", bound=Command)
 PATH = click.Path(path_type=Path)
+SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -35,6 +37,20 @@ class Words(click.ParamType[tuple[str, ...]]):
         if not all(words):
             self.fail(f"{value!r} has nothing between two commas", param, ctx)
         return words
+
+
+class Seconds(click.ParamType[float]):
+    """A time such as `90`, `120s` or `2m`, in seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds; a number without a unit is of seconds."""
+        text = str(value).strip()
+        found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|m|min|h|)", text)
+        if found is None or not float(found[1]):
+            self.fail(f"{text!r} is no time: write 120s, 2m or 90", param, ctx)
+        return float(found[1]) * SECONDS[found[2]]
 
 
 SOURCE = (

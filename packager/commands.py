@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import models
 import targets
-from packager import candidates, compatibility, data, options, recipe, results, writer
+from packager import candidates, compatibility, data, optimise, options, recipe, results, writer
 from packager import tune as tuning
 from packager.bundle_page import bundle_page
 from packager.cache import Cache, default_folder
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 WAIT_POLICY = "OMP_WAIT_POLICY"
 SOME = 0.5
 """A share that goes, where a search finds its own."""
-OF_BUDGETS = tuple(f"-{name}" for name, each in candidates.NAMES.items() if each.precision in INTEGERS)
-"""How names of artifacts end that a budget is for, with a variant before them or without."""
+OF_BUDGETS = tuple(
+    f"-{name}" for name, each in candidates.NAMES.items() if each.precision in INTEGERS and each != candidates.OPTIMISED
+)
+"""How names of artifacts end that a budget is for, with a variant before them or without: a search for what is faster
+in int8 may find that nothing is."""
 KEPT = "finished steps and epochs are kept: the same command goes on from there"
 
 
@@ -82,6 +85,7 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
     output = request.output
     chosen = _targets(request.targets, output)
     problems = compatibility.impossible(plan, chosen)
+    problems = problems or optimise.impossible(plan, chosen, device.facts())
     if problems := problems or compatibility.unheard_wish(request.options.quantize, plan, chosen):
         raise UsageError("\n".join(problems))
     plans = _each_model(plan)

@@ -4,25 +4,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
 
-from packager.candidates import NAMES
+from packager.candidates import NAMES, OPTIMISED
 from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+STATIC = frozenset({*INT8, OPTIMISED.name})
 LITERT = frozenset({"int8.litert"})
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "method": INT8 | LITERT,
+        "method": STATIC | LITERT,
         "torch": frozenset({"int8.torchscript"}),
         "onnx": frozenset({"int8.onnx"}),
-        "operators": frozenset({"int8.onnx"}),
-        "ranges": INT8 | LITERT,
-        "percentile": INT8 | LITERT,
-        "per_channel": INT8 | LITERT,
-        "symmetric": INT8,
+        "operators": frozenset({"int8.onnx", OPTIMISED.name}),
+        "ranges": STATIC | LITERT,
+        "percentile": STATIC | LITERT,
+        "per_channel": STATIC | LITERT,
+        "symmetric": STATIC,
         "equalize": ALL,
-        "correct_bias": INT8 | LITERT,
+        "correct_bias": STATIC | LITERT,
         "keep_fp32": ALL,
         "sensitivity": frozenset({"int8.onnx"}),
         "qat": INT8,
@@ -52,6 +53,7 @@ def of_use_to(artifact: str, plan: Quantize) -> Quantize:
 
 def hearers(keys: Sequence[str]) -> str:
     """Return, in words, the artifacts that hear of all these keys."""
-    names = sorted(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)))
+    # What a search makes stands beside int8.onnx, and is asked for by other words.
+    names = sorted(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)) - {OPTIMISED.name})
     *others, last = names
     return f"{', '.join(others)} and {last} hear" if others else f"{last} hears"

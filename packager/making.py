@@ -7,7 +7,7 @@ from packager.artifacts import Built
 from packager.asking import ask, subject
 from packager.branches import Branch
 from packager.builders import BuildContext
-from packager.candidates import REFERENCE
+from packager.candidates import OPTIMISED, REFERENCE
 from packager.check import check
 from packager.evaluation import Questions
 from packager.network import best
@@ -54,7 +54,8 @@ def make(target: Target, prepared: Prepared) -> tuple[tuple[Made, ...], tuple[Le
                 if name == REFERENCE.name:
                     raise
                 left_out.append(_left_out(name, error))
-                failures += [error] if candidate.precision in INTEGERS else []
+                # That fp32 is faster is what a search may come to, and no failure.
+                failures += [error] if candidate.precision in INTEGERS and candidate != OPTIMISED else []
                 prepared.journal.say(f"{target.name}: {name}", "left out", left_out[-1].what)
     if failures and not any(each.built.artifact.precision in INTEGERS for each in made):
         raise failures[0]
@@ -135,6 +136,12 @@ def _within_budget(candidate: Candidate, branch: Branch, target: Target, prepare
     if validation is None or plan is None:
         raise StepError("the recipe has no [budget]")
     questions = validation.questions
+    if candidate == OPTIMISED:
+        # A search by the same budget has made the choice: nothing else is tried.
+        built = artifacts.build(candidate, branch.context, target)
+        drop = validation.baseline.drop(_answers(built, target, prepared, questions).logits)
+        tried = Try(what="what is faster so in fp32", validation=drop, holds=drop.within(plan.max_drop / budget.POINTS))
+        return budget.Found(built=built, chosen=tried.what, tries=(tried,))
 
     def say(tried: Try) -> None:
         outcome = "holds" if tried.holds else "too much" if tried.validation else "failed"

@@ -14,6 +14,7 @@ from packager.recipe import (
     Compute,
     Data,
     Model,
+    Optimise,
     Optimizer,
     Prune,
     PruneMethod,
@@ -62,6 +63,8 @@ class Options:
     keep: int | None = None
     minimise: Objective | None = None
     max_drop: float | None = None
+    optimise_for: float | None = None
+    """In seconds."""
     settings: tuple[str, ...] = ()
     """Any other key of a recipe, as `prune.importance=taylor`."""
     seed: int | None = None
@@ -91,6 +94,7 @@ def resolve(options: Options) -> Recipe:
         candidates=_given(options.candidates, base.candidates),
         choose=_choose(options, base.choose),
         budget=budget,
+        optimise=Optimise(for_s=options.optimise_for) if options.optimise_for is not None else base.optimise,
         measure=replace(
             base.measure,
             effort=_given(options.effort, base.measure.effort),

@@ -25,6 +25,7 @@ STEPS = (
     Step(key="prune", asks=("prune.amount", "prune.method"), advice="--prune X"),
     Step(key="quantize", asks=("quantize.method",), advice="--quantize static, or --set quantize.method=static"),
     Step(key="budget", asks=("budget.max_drop",), advice="--max-drop X"),
+    Step(key="optimise", asks=("optimise.for_s",), advice="--optimise-for 120s"),
 )
 TUNED = ("prune", "quantize.qat", "budget", "variants")
 """What begins so may train further, as [train] has it, without epochs of its own."""

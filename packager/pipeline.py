@@ -8,6 +8,7 @@ from pathlib import Path
 from packager import choosing, making, prepared, weights, writer
 from packager.cache import Cache
 from packager.making import Made
+from packager.optimise import search as optimising
 from packager.origin import origin
 from packager.prepared import Prepared
 from packager.provenance import provenance
@@ -69,7 +70,10 @@ def destination(output: Path, name: str, target: Target) -> Path:
 def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
     journal = shared.journal
     before = len(journal.records)
-    made, left_out = making.make(target, shared)
+    searched = optimising.search(target, shared)
+    shared = searched.shared
+    made, unmade = making.make(target, shared)
+    left_out = (*unmade, *searched.left_out)
     choice = choosing.choose(target, shared, made, left_out)
     made = choice.made
     damages = making.damages(target, shared)
@@ -84,6 +88,7 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
                 networks=shared.networks,
                 sensitivity=damages,
                 budgets=tuple(each.record for each in made if each.record),
+                optimised=searched.records,
                 left_out=left_out,
                 contenders=choice.contenders,
             )

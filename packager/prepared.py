@@ -32,7 +32,7 @@ class Prepared:
     branches: tuple[Branch, ...]
     evaluation: Examination
     validation: Examination | None
-    """What a budget is decided on; None where there is none."""
+    """What a budget is decided on, and what stays in fp32; None where neither is asked for."""
     networks: tuple[NetworkFacts, ...]
     epochs: tuple[Epoch, ...]
     """Of training and pruning."""
@@ -54,7 +54,7 @@ def prepare(start: Origin, folder: Path) -> Prepared:
     with journal.step("reference"):
         examinations = {
             split: _examination(trained, bench, folder / f"{split}.npy", split)
-            for split in (("evaluation", "validation") if plan.budget else ("evaluation",))
+            for split in (("evaluation", "validation") if plan.budget or plan.optimise else ("evaluation",))
         }
     return Prepared(
         name=start.name,

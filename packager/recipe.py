@@ -195,6 +195,25 @@ class Choose:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Assignment:
+    """What of an ONNX file stays in fp32, and in which form the rest becomes integers."""
+
+    operators: OnnxOperators = "qdq"
+    fp32: tuple[str, ...] = ()
+    """Names of nodes; `*` alone is all of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimise:
+    """A search, by measured latency, for what of an ONNX file stays in fp32."""
+
+    for_s: float
+    """Over all runs of the same search."""
+    found: dict[str, Assignment] = field(default_factory=dict)
+    """Artifact's name -> what a search has come to: it is made so, without another one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
     """The files' formats."""
 
@@ -233,6 +252,7 @@ class Recipe:
     """Without it, all that was made is bundled."""
     variants: tuple[Variant, ...] = ()
     budget: Budget | None = None
+    optimise: Optimise | None = None
     export: Export = Export()
     measure: Measure = Measure()
 

@@ -15,7 +15,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-weights", "int4-weight
 INTEGERS: frozenset[Precision] = frozenset({"int8", "int8-weights", "int4-weights"})
 Format = Literal["onnx", "torchscript", "openvino", "executorch", "litert", "aotinductor"]
 """What an artifact's file is, each for one runtime."""
-Style = Literal["", "qoperator", "mixed", "onednn"]
+Style = Literal["", "qoperator", "mixed", "onednn", "optimised"]
 """Another way to make the same precision and format; empty is the usual one."""
 Machine = Literal["x86_64", "aarch64"]
 Device = Literal["cpu", "cuda"]

@@ -100,6 +100,51 @@ class BudgetRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """The time of one file, among others that were timed in turns with it."""
+
+    what: str
+    median_ns: float
+    interval: Interval
+    ratio: float | None = None
+    """By what factor it takes longer than the network in fp32; None for that itself."""
+    interval_of_ratio: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Division:
+    """A way to divide a network between int8 and fp32 that was tried."""
+
+    what: str
+    ratio: float | None
+    """By what factor it takes longer than what was best before it; None where it could not be run."""
+    interval: Interval | None
+    validation: Drop | None
+    """None where it was not faster."""
+    accepted: bool
+    reason: str
+    """Why it was not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimised:
+    """What a search by measured latency has left in fp32 of an int8 artifact."""
+
+    artifact: str
+    max_drop: float
+    """A fraction."""
+    duration_s: float
+    """Over all runs of the search."""
+    tried: tuple[Division, ...]
+    speeds: tuple[Speed, ...]
+    """At the end: of fp32, of all in int8, and of what was found; empty where nothing was faster than fp32."""
+    fp32: dict[str, int]
+    """Operators that stay in fp32, by their type."""
+    int8: dict[str, int]
+    """Operators that are integers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Contender:
     """An artifact that was made to be chosen from, with the figures that it was chosen by."""
 
@@ -127,6 +172,7 @@ class Packing:
     sensitivity: tuple[LayerDamage, ...] = ()
     """Worst first; empty where it was not asked for."""
     budgets: tuple[BudgetRecord, ...] = ()
+    optimised: tuple[Optimised, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     contenders: tuple[Contender, ...] = ()
     """The dearest last; empty where all that was made is in the bundle."""

@@ -202,6 +202,39 @@ def budget(*, holds: bool = True) -> packing.BudgetRecord:
     )
 
 
+def optimised() -> packing.Optimised:
+    """Return a search that left a squeeze-excite in fp32."""
+    within = Interval(low=0.8, high=0.9, confidence=0.96875, method="Hodges-Lehmann, exact signed-rank")
+    middle = Interval(low=90_000.0, high=110_000.0, confidence=0.9922, method="order statistics")
+    division = packing.Division(
+        what="all in int8", ratio=1.2, interval=None, validation=None, accepted=False, reason="slower"
+    )
+    return packing.Optimised(
+        artifact="int8-optimised.onnx",
+        max_drop=0.01,
+        duration_s=61.5,
+        tried=(
+            division,
+            replace(
+                division,
+                what="Mul in fp32",
+                ratio=0.85,
+                interval=within,
+                validation=budget().tries[0].validation,
+                accepted=True,
+                reason="",
+            ),
+        ),
+        speeds=(
+            packing.Speed(what="fp32", median_ns=100_000.0, interval=middle),
+            packing.Speed(what="all in int8", median_ns=120_000.0, interval=middle, ratio=1.2, interval_of_ratio=None),
+            packing.Speed(what="optimised", median_ns=85_000.0, interval=middle, ratio=0.85, interval_of_ratio=within),
+        ),
+        fp32={"Mul": 2},
+        int8={"Conv": 3, "depthwise Conv": 1},
+    )
+
+
 def packed() -> packing.Packing:
     """Return how a bundle came to be that has something in every field."""
     epoch = packing.Epoch(
@@ -226,6 +259,7 @@ def packed() -> packing.Packing:
             packing.LayerDamage(layer="linear", snr_db=None, changed=0.0),
         ),
         budgets=(budget(),),
+        optimised=(optimised(),),
         left_out=(LeftOut(name="int8.torchscript", what="it cannot be traced", advice="int8.onnx"),),
         contenders=(
             packing.Contender(

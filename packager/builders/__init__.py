@@ -17,6 +17,7 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["fp32.onnx"]: onnx.fp32,
     NAMES["fp16.onnx"]: onnx.fp16,
     NAMES["int8.onnx"]: onnx.int8,
+    NAMES["int8-optimised.onnx"]: onnx.optimised,
     NAMES["int8-weights.onnx"]: onnx.weights(8),
     NAMES["int4-weights.onnx"]: onnx.weights(4),
     NAMES["fp32.torchscript"]: torchscript.fp32,

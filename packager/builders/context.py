@@ -35,6 +35,11 @@ class BuildContext:
         """Return the name of the artifact that is made of a candidate here."""
         return f"{self.name}-{candidate.name}" if self.name else candidate.name
 
+    def assignment(self, candidate: Candidate) -> recipe.Assignment | None:
+        """Return what the recipe says that a search has left of an artifact in fp32; None where it says nothing."""
+        plan = self.bench.recipe.optimise
+        return plan.found.get(self.artifact(candidate)) if plan else None
+
     def qat(self, technique: str) -> qat.QatContext:
         """Return what quantization-aware training by a technique of this name starts from."""
         return qat.QatContext(technique=technique, network=self.network, teacher=self.teacher.module, bench=self.bench)

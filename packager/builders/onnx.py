@@ -1,16 +1,23 @@
 """ONNX files: in fp32, in half precision, and with integers by ONNX Runtime or PT2E."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from packager import qat
 from packager.builders.context import BuildContext, Builder, Integers
+from packager.candidates import OPTIMISED
 from packager.export import Exported, HalfPrecision
 from packager.network import Workbench
 from packager.onnx_model import OnnxModel
 from packager.quantize import Order
+from runner import codec
+from runner.errors import StepError
 from runner.manifest import Target
+
+if TYPE_CHECKING:
+    from packager.optimise.material import Source
 
 
 def fp32(context: BuildContext, _: Target) -> Exported:
@@ -35,6 +42,29 @@ def int8(context: BuildContext, target: Target) -> Exported:
 
     made = _integer_onnx(context, context.order(target))
     return replace(made, content=onnx_compact.compact(made.content))
+
+
+def optimised(context: BuildContext, target: Target) -> Exported:
+    """Return the network in int8, but for what a search by measured latency has left in fp32."""
+    from packager.optimise import material  # noqa: PLC0415 - heavy
+
+    if (assignment := context.assignment(OPTIMISED)) is None:
+        raise StepError("nothing has been found to leave in fp32", advice="--optimise-for 120s")
+    return material.optimised(divisible(context, target), assignment)
+
+
+def divisible(context: BuildContext, target: Target) -> "Source":
+    """Return the network as what divides it between int8 and fp32 takes it."""
+    from packager.optimise.material import Source  # noqa: PLC0415 - heavy
+
+    order, bench = context.order(target), context.bench
+    key = {
+        "network": context.network.key,
+        "export": codec.unstructure(bench.recipe.export),
+        "preprocess": codec.unstructure(bench.splits.preprocess),
+        "data": bench.splits.sha256,
+    }
+    return Source(order=order, whole=lambda: to_quantize(context, order), key=key, cache=bench.cache)
 
 
 def _integer_onnx(context: BuildContext, order: Order) -> Exported:

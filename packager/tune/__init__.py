@@ -70,7 +70,7 @@ def without_what_is_searched(plan: Recipe) -> Recipe:
     """Return the recipe without what a search finds by itself, or holds by itself."""
     usual = Quantize()
     fixed = plan.quantize and replace(plan.quantize, ranges=usual.ranges, percentile=usual.percentile)
-    return replace(plan, budget=None, quantize=fixed)
+    return replace(plan, budget=None, optimise=None, quantize=fixed)
 
 
 def impossible(plan: Recipe, target: Target, wish: Wish, here: DeviceFacts) -> list[str]:
@@ -91,6 +91,8 @@ def _of_the_recipe(plan: Recipe, target: Target, wish: Wish) -> Iterator[str]:
     if plan.models:
         yield f"models: one network is tuned at a time, and there are {len(plan.models)}; --model {plan.models[0]}"
     found = searched(plan, target)
+    if candidates.OPTIMISED in found:
+        yield f"{candidates.OPTIMISED.name}: a search of its own makes it, that of `pack --optimise-for`; int8.onnx"
     if plan.variants and all(each.precision == "fp32" for each in found):
         names = ",".join(each.name for each in found)
         smaller = "fp16.onnx" if target.device == "cuda" else "int8.onnx --set quantize.method=static"

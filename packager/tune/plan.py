@@ -29,6 +29,7 @@ def as_recipe(plan: Plan, base: Recipe) -> Recipe:
         candidates=tuple(dict.fromkeys((REFERENCE.name, plan.artifact))),
         variants=(),
         budget=None,
+        optimise=None,
     )
 
 

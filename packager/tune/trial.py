@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from packager import artifacts, counting, network
+from packager import artifacts, counting, network, timing
 from packager.artifacts import Built
 from packager.asking import ask, subject
 from packager.budget import POINTS, Baseline
@@ -21,9 +21,6 @@ from packager.tune.plan import Plan
 from runner import measure
 from runner.errors import StepError
 from runner.manifest import Target
-from runner.measure import latency
-from runner.measure.answers import make_job
-from runner.measure.rounds import Course, instruments, time_in_rounds
 from runner.packing import Drop
 from runner.progress import Silent
 from runner.report import Latency, Settings
@@ -116,17 +113,8 @@ def _answers(built: Built, context: TrialContext) -> Logits:
 
 def _latency(built: Built, given: Logits, context: TrialContext) -> Latency:
     """Take the time of an artifact as `pack` does, with its own plan of worker processes."""
-    plan, settings, questions = measure.Bench().plans[context.settings.effort], context.settings, context.questions
-    scenario = settings.scenario
-    job = make_job(subject(built, context.target), questions.locate(), questions.preprocess, scenario)
-    course = Course(
-        name=built.artifact.name, job=job, scenario=scenario, answers=given, precision=built.artifact.precision
-    )
-    with context.origin.bench.progress.task(f"{course.name}: timing", plan.processes) as advance:
-        time_in_rounds([course], plan, settings.seed, instruments(), advance)
-    found = latency.latency(course.timings())
-    said = [*latency.reasons(course.timings()), *filter(None, [course.changed])]
-    invalid = [each.detail for each in said if each.level == "invalid"]
-    if found is None or invalid:
-        raise StepError(f"the time of {built.artifact.name} cannot be told: {'; '.join(invalid)}")
-    return found
+    settings = context.settings
+    course = timing.course(subject(built, context.target), given, context.questions, settings)
+    plan = measure.Bench().plans[settings.effort]
+    timing.time([course], plan, settings.seed, context.origin.bench.progress)
+    return timing.summary(course)

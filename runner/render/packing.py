@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from runner import stats
 from runner.packing import BudgetRecord, Contender, Drop, LayerDamage, NetworkFacts, Packing, Try
 from runner.render import units
+from runner.render.optimised import optimised_blocks
 from runner.render.page import Block, Listing, Table, drop_empty_columns
 from runner.render.units import NONE
 from runner.report import ArtifactReport, Objective, Report
@@ -24,6 +25,8 @@ def packing_blocks(report: Report, packing: Packing) -> Iterator[Block]:
     for record in packing.budgets:
         yield _budget(record)
         yield _verdict(record)
+    for search in packing.optimised:
+        yield from optimised_blocks(search)
     if packing.contenders:
         yield _contenders(packing.contenders, report.settings.minimise)
         made = [each for each in packing.contenders if each.size_bytes is not None]

@@ -9,6 +9,8 @@ from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+BY_NNCF = frozenset({"int8.openvino"})
+"""With ranges and corrections of biases of its own."""
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -18,13 +20,13 @@ HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
         "operators": frozenset({"int8.onnx"}),
         "ranges": INT8,
         "percentile": INT8,
-        "per_channel": INT8,
+        "per_channel": INT8 | BY_NNCF,
         "symmetric": INT8,
         "equalize": ALL,
         "correct_bias": INT8,
         "keep_fp32": ALL,
         "sensitivity": frozenset({"int8.onnx"}),
-        "qat": INT8,
+        "qat": INT8 | BY_NNCF,
     }
 )
 STATIC_ONLY = ("torch", "operators", "ranges", "symmetric", "equalize", "correct_bias")

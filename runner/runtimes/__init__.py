@@ -120,6 +120,11 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             package="torch",
             distributions=("torch",),
         ),
+        "openvino": Known(
+            module="runner.runtimes.openvino",
+            package="openvino",
+            distributions=("openvino",),
+        ),
     }
 )
 

@@ -10,7 +10,7 @@ from runner.manifest import INTEGERS
 
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
 BY_NNCF = frozenset({"int8.openvino"})
-"""With ranges and corrections of biases of its own."""
+"""Static, with the ends of what calibration saw for ranges."""
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -21,9 +21,9 @@ HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
         "ranges": INT8,
         "percentile": INT8,
         "per_channel": INT8 | BY_NNCF,
-        "symmetric": INT8,
+        "symmetric": INT8 | BY_NNCF,
         "equalize": ALL,
-        "correct_bias": INT8,
+        "correct_bias": INT8 | BY_NNCF,
         "keep_fp32": ALL,
         "sensitivity": frozenset({"int8.onnx"}),
         "qat": INT8 | BY_NNCF,

@@ -1,8 +1,8 @@
 """The one file in which an OpenVINO network travels: a ZIP file of its weights and of its graph.
 
-The container is that of a bundle (`runner.archive`): stored members, every byte of their headers given. The weights come
-first, and are mapped into memory where they lie. The graph is XML, of which a small network has more than of weights,
-and is deflated by itself.
+The container is that of a bundle (`runner.archive`): stored members, every byte of their headers given. The weights
+come first, and are mapped into memory where they lie. The graph is XML, of which a small network has more than of
+weights, and is deflated by itself.
 """
 
 import zlib

@@ -16,7 +16,7 @@ PACKAGES = ("runner", "targets", "models", "packager")
 FILES = {
     path.relative_to(ROOT).as_posix(): path for package in PACKAGES for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
-HEAVY = {"torch", "torchvision", "onnx", "onnxruntime"}
+HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "openvino", "nncf"}
 
 
 def module_name(file: str) -> str:
@@ -112,13 +112,14 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
         for name in imported(file)
         if package(name) not in {"runner", *sys.stdlib_module_names}
     }
-    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "psutil", "onnxruntime", "torch"}
+    assert {name for name, _ in found} == {"numpy", "click", "cattrs", "psutil", "onnxruntime", "torch", "openvino"}
     assert {file for name, file in found if name == "psutil"} == {
         "runner/device/others.py",
         "runner/device/portable.py",
     }
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
     assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
+    assert {file for name, file in found if name == "openvino"} == {"runner/runtimes/openvino.py"}
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
 
 

@@ -35,7 +35,7 @@ def int8(context: BuildContext, target: Target) -> Exported:
     from packager.export import openvino  # noqa: PLC0415 - heavy
     from packager.quantize import openvino_static  # noqa: PLC0415 - heavy
 
-    whole = onnx.to_quantize(context, order, None)
+    whole = onnx.to_quantize(context, order)
     return replace(whole, content=openvino.written(openvino_static.quantize(whole.content, order)))
 
 

@@ -11,7 +11,7 @@ from runner import openvino_file
 from runner.runtimes.openvino import PRECISION, openvino
 
 CANNOT, WAY_OUT = "OpenVINO cannot read the network", "leave the artifacts for openvino out"
-COUNTED = re.compile(rb'(?<= name=")([A-Z][A-Za-z]*_)(\d+)(?=["/])')
+COUNTED = re.compile(rb'(?<= name=")([A-Z][A-Za-z]*_)(\d+)(?=["/_])')
 """How the name of a node begins that OpenVINO has made up: by its type and a counter of the process."""
 
 

@@ -21,9 +21,11 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # 
 import nncf  # noqa: E402 - as above
 from nncf.quantization.advanced_parameters import (  # noqa: E402 - as above
     AdvancedQuantizationParameters,
+    AdvancedSmoothQuantParameters,
     OverflowFix,
     QuantizationParameters,
 )
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet  # noqa: E402 - as above
 
 CANNOT = "NNCF cannot quantize the network"
 WAY_OUT = "leave the layer in fp32, with --keep-fp32, or int8.openvino out"
@@ -33,7 +35,7 @@ WEIGHTED = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropDat
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _OneByOne:
-    """The calibration samples, which NNCF goes over as often as it likes. Of each it notes the range, and takes means."""
+    """The calibration samples, which NNCF goes over as often as it likes."""
 
     calibration: Calibration
 
@@ -52,6 +54,7 @@ def quantize(content: bytes, order: Order) -> openvino.Model:
             nncf.Dataset(_OneByOne(calibration=order.calibration)),
             subset_size=len(order.calibration.samples),
             target_device=nncf.TargetDevice.CPU,
+            preset=nncf.QuantizationPreset.PERFORMANCE if order.plan.symmetric else nncf.QuantizationPreset.MIXED,
             model_type=nncf.ModelType.TRANSFORMER if _attends(model) else None,
             ignored_scope=nncf.IgnoredScope(names=in_fp32),
             advanced_parameters=_advanced(order),
@@ -59,7 +62,16 @@ def quantize(content: bytes, order: Order) -> openvino.Model:
 
 
 def _advanced(order: Order) -> AdvancedQuantizationParameters:
+    """Return what differs from NNCF's own choice.
+
+    With that (means of the samples' ranges, no zero points, fast bias correction) a trained ResNet-8 had 15.7 dB of
+    signal to noise; with whole ranges and zero points 18.4, without its bias correction as well 34.9. One layer of
+    attention had 2.9 with SmoothQuant, and 29.9 without.
+    """
     return AdvancedQuantizationParameters(
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        disable_bias_correction=True,
+        smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=-1, convolution=-1),
         # Of x86 without VNNI: there all weights have one bit less. NNCF's own choice is the first layer's alone.
         overflow_fix=OverflowFix.ENABLE if order.target.reduce_range else OverflowFix.DISABLE,
         weights_quantization_params=QuantizationParameters(per_channel=None if order.per_channel else False),

@@ -27,6 +27,7 @@ NEEDED_BYTES: Mapping[str, int] = {
     "psutil": 2 * MIB,
     "onnxruntime": 100 * MIB,
     "torch": 1000 * MIB,
+    "openvino": 220 * MIB,
 }
 """What a package takes while pip installs it: the wheel and what comes out of it, its own requirements with it.
 

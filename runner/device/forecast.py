@@ -70,7 +70,8 @@ TORCHSCRIPT_VNNI: Mapping[Engine, Speedup] = MappingProxyType(
         "fbgemm": Speedup(low=1.6, high=5.5, evidence="MobileNetV2 and ResNet-18 on AVX512-VNNI"),
     }
 )
-# OpenVINO with NNCF's integers: resnet18 14.5-19.82 / 4.0-4.25; resnet50 30.9 / 11.45; mobilenet_v2 3.9-5.65 / 2.5-4.05;
+# OpenVINO with integers by NNCF: resnet18 14.5-19.82 / 4.0-4.25; resnet50 30.9 / 11.45;
+# mobilenet_v2 3.9-5.65 / 2.5-4.05;
 # mobilenet_v3_large 4.59 / 4.7; mnasnet0_5 2.01 / 2.19; shufflenet_v2_x0_5 1.59 / 2.17; squeezenet1_1 2.93 / 1.7;
 # regnet_y_400mf 6.36 / 5.41; googlenet 14.17 / 4.74; densenet121 35.47 / 11.33; efficientnet_v2_s 42.71 / 31.74;
 # convnext_tiny 48.9 / 24.53; swin_t 62.91 / 28.69; alexnet 15.67 / 5.73.

@@ -47,7 +47,7 @@ Settings = Mapping[str, str | int | bool]
 class OpenVinoSession:
     """An OpenVINO artifact, compiled for each size of batch that it is given.
 
-    Compiled for any size at once, MobileNetV2 takes 1.4 times as long for one image, and a network of 0.2 ms 1.05 times.
+    Compiled for any size at once, MobileNetV2 takes 1.4 times as long for one image, a network of 0.2 ms 1.05.
     """
 
     core: openvino.Core
@@ -90,7 +90,7 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise _unreadable(error, self.name) from None
 
-    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:  # noqa: ARG002 - the protocol's
+    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
         """Return None: nothing runs on an accelerator."""
         return None
 
@@ -154,7 +154,7 @@ def _load(path: Path, options: Options, *, profiled: bool) -> OpenVinoSession:
 
 
 def _settings(options: Options, precision: str, *, profiled: bool) -> Settings:
-    """Return OpenVINO's properties: these threads and no others, free to move; fp32 is fp32, also where bf16 is fast."""
+    """Return OpenVINO's properties: so many threads, free to move; fp32 is fp32, also where bf16 is faster."""
     settings: dict[str, str | int | bool] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,

@@ -64,7 +64,8 @@ class OpenVinoSession:
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples, an array of their own."""
-        return self.tensors(inputs)[0]
+        logits: NDArray[np.float32] = self.tensors(inputs)[0].astype(np.float32, copy=False)
+        return logits
 
     def tensors(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.generic], ...]:
         """Return every output for prepared samples."""

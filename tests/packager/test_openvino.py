@@ -1,5 +1,6 @@
 """OpenVINO files: made of the network, near it in their answers, integer where they say so, the same every time."""
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,10 +22,11 @@ from packager.export import Exported
 from packager.export import onnx as onnx_export
 from packager.export.openvino import graph, written
 from packager.onnx_model import OnnxModel
-from packager.quantize import openvino_static
+from packager.quantize import onnx_graph, openvino_static
 from packager.train import logits
 from runner import openvino_file
 from runner.errors import StepError
+from runner.manifest import Target
 from runner.runtimes import Options, onnx, openvino
 from tests import contexts, modules
 
@@ -45,7 +47,7 @@ def made(context: BuildContext) -> Mapping[str, Exported]:
     return {kind: make(context, f"{kind}.openvino") for kind in KINDS}
 
 
-def make(context: BuildContext, name: str = "int8.openvino", target: targets.Target = X86) -> Exported:
+def make(context: BuildContext, name: str = "int8.openvino", target: Target = X86) -> Exported:
     """Return a file of a context's network."""
     return builders.export(NAMES[name], context, target)
 
@@ -246,7 +248,8 @@ class Attention(nn.Module):
         """Return logits, N x 4."""
         rows = x.squeeze(1)
         weighed, _ = self.attention(rows, rows, rows, need_weights=False)
-        return self.linear(weighed.mean(1))
+        answers: torch.Tensor = self.linear(weighed.mean(1))
+        return answers
 
 
 def test_networks_with_attention_are_told_from_others_and_answer_as_they_do_in_fp32(
@@ -257,7 +260,7 @@ def test_networks_with_attention_are_told_from_others_and_answer_as_they_do_in_f
     context = contexts.context(module, contexts.bench(few_splits, tmp_path))
     content = make(context, "fp32.onnx").content
 
-    assert openvino_static._attends(openvino_static.prepared(content))
+    assert openvino_static._attends(onnx_graph.prepared(content))
     assert snr_db(make(context).content, module, few_splits, tmp_path) >= 20
 
 
@@ -282,7 +285,7 @@ def test_a_network_that_is_only_a_file_is_taken_too(
 def test_what_is_not_installed_is_named_with_its_command(
     name: str, absent: set[str], what: str, context: BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = builders.openvino.importlib.util.find_spec
+    found = importlib.util.find_spec
     monkeypatch.setattr(
         "packager.builders.openvino.importlib.util.find_spec", lambda name: None if name in absent else found(name)
     )

@@ -23,7 +23,7 @@ SUFFIXES: dict[Format, str] = {
 MAKERS: dict[Format, tuple[str, ...]] = {
     "onnx": ("torch", "torchao", "onnx", "onnxscript", "onnxruntime"),
     "torchscript": ("torch",),
-    "openvino": ("torch", "onnx", "onnxscript", "openvino", "nncf"),
+    "openvino": ("torch", "torchao", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
     "executorch": ("torch", "torchao", "executorch"),
     "litert": ("torch", "litert-torch", "ai-edge-quantizer"),
     "aotinductor": ("torch", "torchao"),
@@ -87,7 +87,7 @@ def _inputs(candidate: Candidate, context: BuildContext, target: Target) -> dict
         "network": context.network.key,
         "preprocess": context.bench.splits.preprocess,
     }
-    if candidate.format == "onnx":
+    if candidate.format in ("onnx", "openvino"):
         inputs["export"] = context.bench.recipe.export
     if candidate.precision in INTEGERS:
         inputs |= {

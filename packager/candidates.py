@@ -21,6 +21,9 @@ STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("int8", "torchscript"): ("",),
     ("fp32", "litert"): ("",),
     ("int8", "litert"): ("",),
+    ("fp32", "openvino"): ("",),
+    ("fp16", "openvino"): ("",),
+    ("int8", "openvino"): ("",),
 }
 """What can be made of each pair of a precision and a format: the usual one, and other ways that have a name."""
 

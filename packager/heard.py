@@ -11,6 +11,8 @@ from runner.manifest import INTEGERS
 INT8 = frozenset({"int8.onnx", "int8.torchscript"})
 STATIC = frozenset({*INT8, OPTIMISED.name})
 LITERT = frozenset({"int8.litert"})
+BY_NNCF = frozenset({"int8.openvino"})
+"""Static, with the ends of what calibration saw for ranges."""
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -20,13 +22,13 @@ HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
         "operators": frozenset({"int8.onnx", OPTIMISED.name}),
         "ranges": STATIC | LITERT,
         "percentile": STATIC | LITERT,
-        "per_channel": STATIC | LITERT,
-        "symmetric": STATIC,
+        "per_channel": STATIC | LITERT | BY_NNCF,
+        "symmetric": STATIC | BY_NNCF,
         "equalize": ALL,
-        "correct_bias": STATIC | LITERT,
+        "correct_bias": STATIC | LITERT | BY_NNCF,
         "keep_fp32": ALL,
         "sensitivity": frozenset({"int8.onnx"}),
-        "qat": INT8,
+        "qat": INT8 | BY_NNCF,
     }
 )
 STATIC_ONLY = ("torch", "operators", "ranges", "symmetric", "equalize", "correct_bias")

@@ -21,7 +21,7 @@ LEAST_PYTHON = (3, 11)
 WHEELS = ("x86_64", "amd64", "aarch64", "arm64")
 """What 64-bit machines call themselves that the runtimes have wheels for."""
 ARM = ("aarch64", "arm64")
-RUNTIMES = ("onnxruntime", "torch", "ai_edge_litert")
+RUNTIMES = ("onnxruntime", "torch", "ai_edge_litert", "openvino")
 ARM_TORCH, ARM_TORCH_PYTHON = "torch==2.9.1", (3, 14)
 """The last for the CPU alone on PyPI that runs on every 64-bit ARM, and the last Python that it has wheels for."""
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"

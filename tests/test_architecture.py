@@ -16,7 +16,7 @@ PACKAGES = ("runner", "targets", "models", "packager")
 FILES = {
     path.relative_to(ROOT).as_posix(): path for package in PACKAGES for path in sorted(ROOT.glob(f"{package}/**/*.py"))
 }
-HEAVY = {"torch", "torchvision", "onnx", "onnxruntime"}
+HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "openvino", "nncf"}
 
 
 def module_name(file: str) -> str:
@@ -121,6 +121,7 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
         "onnxruntime",
         "torch",
         "ai_edge_litert",
+        "openvino",
     }
     assert {file for name, file in found if name == "psutil"} == {
         "runner/device/others.py",
@@ -130,6 +131,7 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
     assert {file for name, file in found if name == "ai_edge_litert"} == {"runner/runtimes/litert.py"}
     assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
+    assert {file for name, file in found if name == "openvino"} == {"runner/runtimes/openvino.py"}
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
 
 

@@ -5,7 +5,7 @@ The libraries behind a builder load when it is called: each is heavy, and some a
 
 import torch
 
-from packager.builders import litert, onnx, torchscript
+from packager.builders import litert, onnx, openvino, torchscript
 from packager.builders.context import BuildContext, Builder
 from packager.candidates import NAMES
 from packager.export import Exported
@@ -26,6 +26,9 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["int8.torchscript"]: torchscript.int8,
     NAMES["fp32.litert"]: litert.fp32,
     NAMES["int8.litert"]: litert.int8,
+    NAMES["fp32.openvino"]: openvino.fp32,
+    NAMES["fp16.openvino"]: openvino.fp16,
+    NAMES["int8.openvino"]: openvino.int8,
 }
 
 

@@ -15,7 +15,7 @@ from packager.quantize.calibration import Calibration
 from runner.manifest import Candidate, Target
 
 Integers = Literal["torch", "pt2e", "onnxruntime"]
-"""Whose rule turns weights into integers: they divide a range by other numbers of steps."""
+"""Whose rule turns weights into integers: they divide a range by other numbers of steps. NNCF's is ONNX Runtime's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -68,8 +68,13 @@ def divisible(context: BuildContext, target: Target) -> "Source":
 
 
 def _integer_onnx(context: BuildContext, order: Order) -> Exported:
-    if order.plan.qat is not None or order.plan.onnx == "pt2e":
-        return _pt2e_onnx(context, order)
+    if order.plan.qat is not None:
+        return learned(context, order)
+    if order.plan.onnx == "pt2e":
+        from packager.quantize import pt2e  # noqa: PLC0415 - heavy
+
+        found = pt2e.quantize(context.adjusted(order, "pt2e"), order)
+        return pt2e.to_onnx(found, context.bench.example, context.bench.recipe.export.opset)
     from packager.quantize import onnx_dynamic, onnx_static  # noqa: PLC0415 - heavy
 
     dynamic = order.plan.method == "dynamic"
@@ -86,15 +91,13 @@ def to_quantize(context: BuildContext, order: Order, integers: Integers | None =
     return fp32(context, order.target)
 
 
-def _pt2e_onnx(context: BuildContext, order: Order) -> Exported:
+def learned(context: BuildContext, order: Order) -> Exported:
+    """Return the network in int8, after training with its rounding: PT2E writes it between conversions (QDQ)."""
     from packager.quantize import pt2e  # noqa: PLC0415 - heavy
 
-    opset = context.bench.recipe.export.opset
-    module = context.adjusted(order, "pt2e")
-    if order.plan.qat is None:
-        return pt2e.to_onnx(pt2e.quantize(module, order), context.bench.example, opset)
-    learned = qat.learned(pt2e, module, order, context.qat("pt2e"))
-    return replace(pt2e.to_onnx(learned.module, context.bench.example, opset), epochs=learned.epochs)
+    trained = qat.learned(pt2e, context.adjusted(order, "pt2e"), order, context.qat("pt2e"))
+    exported = pt2e.to_onnx(trained.module, context.bench.example, context.bench.recipe.export.opset)
+    return replace(exported, epochs=trained.epochs)
 
 
 def weights(bits: int) -> Builder:

@@ -24,7 +24,7 @@ class BoardFacts:
     free_bytes: int
     """On the disk of that folder."""
     packages: dict[str, str]
-    """The version of numpy, onnxruntime, psutil and torch, where they are installed."""
+    """The version of numpy, psutil and the runtimes, where they are installed."""
     in_venv: bool
     has_pip: bool
     has_ensurepip: bool

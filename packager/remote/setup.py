@@ -28,6 +28,7 @@ NEEDED_BYTES: Mapping[str, int] = {
     "onnxruntime": 100 * MIB,
     "torch": 1000 * MIB,
     "ai_edge_litert": 70 * MIB,
+    "openvino": 220 * MIB,
 }
 """What a package takes while pip installs it: the wheel and what comes out of it, its own requirements with it.
 

@@ -37,6 +37,7 @@ SPEED_VARIABLES = (
     "ONEDNN_",
     "OPENBLAS_",
     "ORT_",
+    "OV_",
     "PYTORCH_",
     "QEMU_",
     "TORCH_",

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from runner.device.cpu import ARM_NONE, QNNPACK_ON_X86, SATURATING, X86_NONE, kernel
 from runner.facts import DeviceFacts
-from runner.manifest import Artifact, Engine, Target
+from runner.manifest import Artifact, Engine, Format, Target
 from runner.reason import Reason
 
 X86 = "x86_64"
@@ -15,6 +15,13 @@ ENGINES: Mapping[str, tuple[Engine, ...]] = MappingProxyType(
     {X86: ("x86", "onednn", "fbgemm"), ARM: ("qnnpack", "onednn")}
 )
 """Which quantization engines of PyTorch are meant for which machine."""
+PRECISE: Mapping[Format, str] = MappingProxyType(
+    {
+        "onnx": "ONNX Runtime runs in its precise mode (session.x64quantprecision)",
+        "openvino": "OpenVINO rounds to integers and computes with floats",
+    }
+)
+"""What a runtime does on x86 in the place of an ARM CPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +70,17 @@ TORCHSCRIPT_VNNI: Mapping[Engine, Speedup] = MappingProxyType(
         "fbgemm": Speedup(low=1.6, high=5.5, evidence="MobileNetV2 and ResNet-18 on AVX512-VNNI"),
     }
 )
+# OpenVINO with integers by NNCF: resnet18 14.5-19.82 / 4.0-4.25; resnet50 30.9 / 11.45;
+# mobilenet_v2 3.9-5.65 / 2.5-4.05;
+# mobilenet_v3_large 4.59 / 4.7; mnasnet0_5 2.01 / 2.19; shufflenet_v2_x0_5 1.59 / 2.17; squeezenet1_1 2.93 / 1.7;
+# regnet_y_400mf 6.36 / 5.41; googlenet 14.17 / 4.74; densenet121 35.47 / 11.33; efficientnet_v2_s 42.71 / 31.74;
+# convnext_tiny 48.9 / 24.53; swin_t 62.91 / 28.69; alexnet 15.67 / 5.73.
+OPENVINO_VNNI = Speedup(
+    low=0.7,
+    high=5.0,
+    evidence="14 networks on AVX512-VNNI: 1.7 to 5.0 for plain convolutions, DenseNet and Swin, 0.7 to 2.3 where small "
+    "layers take turns (ShuffleNet, MNASNet, MobileNets, RegNet, EfficientNetV2)",
+)
 QNNPACK_X86 = Speedup(low=0.3, high=0.6, evidence="MobileNetV2 and ResNet-18 on an x86 machine")
 
 
@@ -90,6 +108,8 @@ def _speedup(artifact: Artifact, target: Target, used: str, machine: str) -> Spe
         return None
     if artifact.format == "onnx":
         return ONNX_S8S8 if _signed(artifact, target) else ONNX_VNNI
+    if artifact.format == "openvino":
+        return OPENVINO_VNNI
     return TORCHSCRIPT_VNNI.get(artifact.engine) if artifact.engine else None
 
 
@@ -158,12 +178,12 @@ def _signed(artifact: Artifact, target: Target) -> bool:
 def _saturation_reasons(artifact: Artifact, target: Target, used: str) -> Iterator[Reason]:
     if used not in SATURATING:
         return
-    if artifact.format == "onnx" and target.machine == ARM:
+    if artifact.format in PRECISE and target.machine == ARM:
         yield Reason(
             code="int8-exact",
             level="note",
-            detail=f"this CPU stands in for an ARM one and its own int8 arithmetic may saturate ({used}): ONNX Runtime "
-            "runs in its precise mode (session.x64quantprecision), which is slower",
+            detail=f"this CPU stands in for an ARM one and its own int8 arithmetic may saturate ({used}): "
+            f"{PRECISE[artifact.format]}, which is slower",
             advice="measure speed on the target",
         )
     # PyTorch's dynamic layers take one bit less by themselves.

@@ -9,6 +9,7 @@ from runner.render.gpu import gpu_blocks
 from runner.render.page import Block, Listing, Table, drop_empty_columns
 from runner.render.units import NONE
 from runner.report import Accuracy, ArtifactReport, Latency, Report
+from runner.runtimes import KNOWN
 from runner.stats.proportions import clopper_pearson
 
 LEAST_P99 = 299
@@ -139,7 +140,7 @@ def runtime_line(artifact: ArtifactReport) -> str:
     runtime = artifact.runtime
     if runtime is None:
         return NONE
-    package = {"onnx": "onnxruntime", "torchscript": "torch", "litert": "ai-edge-litert"}[runtime.name]
+    package = KNOWN[runtime.name].distributions[0]
     provider = runtime.provider.replace("ExecutionProvider", "").removeprefix("torch ")
     return f"{package} {runtime.version}, {provider}"
 

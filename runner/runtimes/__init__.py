@@ -129,6 +129,11 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             package="ai_edge_litert",
             distributions=("ai-edge-litert",),
         ),
+        "openvino": Known(
+            module="runner.runtimes.openvino",
+            package="openvino",
+            distributions=("openvino",),
+        ),
     }
 )
 

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def here(cuda: bool = False) -> Interpreter:
         musl="musl" in str(sysconfig.get_config_var("HOST_GNU_TYPE")),
         in_venv=in_venv,
         managed=not in_venv and Path(sysconfig.get_path("stdlib"), MARKER).exists(),
-        has_pip=find_spec("pip") is not None,
+        # Not find_spec: setuptools listens there, and warns of distutils when anybody looks for pip.
+        has_pip=PathFinder.find_spec("pip") is not None,
         has_venv=find_spec("ensurepip") is not None,
         cuda=cuda,
     )

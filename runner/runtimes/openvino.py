@@ -62,6 +62,11 @@ class OpenVinoSession:
     provider: str = DEVICE
     version: str = VERSION
 
+    @property
+    def thread_safe(self) -> bool:
+        """False: a request has one place for its input, and one for its answer."""
+        return False
+
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples, an array of their own."""
         logits: NDArray[np.float32] = self.tensors(inputs)[0].astype(np.float32, copy=False)

@@ -8,7 +8,7 @@ from packager.candidates import NAMES
 from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
-INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+INT8 = frozenset({"int8.onnx", "int8.torchscript", "int8.executorch"})
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {

@@ -5,7 +5,7 @@ The libraries behind a builder load when it is called: each is heavy, and some a
 
 import torch
 
-from packager.builders import onnx, torchscript
+from packager.builders import executorch, onnx, torchscript
 from packager.builders.context import BuildContext, Builder
 from packager.candidates import NAMES
 from packager.export import Exported
@@ -23,6 +23,8 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["fp16.torchscript"]: torchscript.half(torch.float16),
     NAMES["bf16.torchscript"]: torchscript.half(torch.bfloat16),
     NAMES["int8.torchscript"]: torchscript.int8,
+    NAMES["fp32.executorch"]: executorch.fp32,
+    NAMES["int8.executorch"]: executorch.int8,
 }
 
 

@@ -1,4 +1,4 @@
-"""Where integers begin and end in a network: torchao's quantizers, completed for ONNX Runtime's integer kernels."""
+"""Where integers begin and end in a network: for XNNPACK its own quantizer, for ONNX Runtime torchao's, completed."""
 
 import importlib
 from collections.abc import Collection
@@ -27,19 +27,11 @@ XNNPACK = "executorch.backends.xnnpack.quantizer.xnnpack_quantizer"
 
 
 def quantizer(order: Order, kept: frozenset[str], *, qat: bool) -> Quantizer:
-    """Return a quantizer for the order's machine; `kept` layers stay in fp32.
-
-    For ARM it is ExecuTorch's for XNNPACK where that is installed, and else the one for x86, with the types of the
-    target: ONNX Runtime has the same integer operators on both.
-    """
+    """Return a quantizer for the order's kernels; `kept` layers stay in fp32. XNNPACK's is ExecuTorch's, an extra."""
     settings = config(order, qat=qat)
-    if order.target.machine == "x86_64":
+    if order.kernels == "onnxruntime":
         return IntegerQuantizer(settings, kept)
-    try:
-        xnnpack = importlib.import_module(XNNPACK)  # an extra, and large
-    except ImportError:
-        return IntegerQuantizer(settings, kept)
-    made: Quantizer = xnnpack.XNNPACKQuantizer().set_global(settings)
+    made: Quantizer = importlib.import_module(XNNPACK).XNNPACKQuantizer().set_global(settings)
     made.set_filter_function(lambda node: kept.isdisjoint(layers(node)))
     return made
 

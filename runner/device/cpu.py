@@ -32,16 +32,21 @@ ARM_FEATURES = {
 }
 """Which word of the auxiliary vector, and which bit of it: Linux, arch/arm64/include/uapi/asm/hwcap.h."""
 
+AVX512_EXACT, AVX2_EXACT = "AVX-512 without VNNI, exact", "AVX2, exact"
 AVX512_NONE, AVX2_NONE = "AVX-512 without VNNI (may saturate)", "AVX2 (may saturate)"
 X86_KERNELS: tuple[tuple[tuple[Format, ...], str, str], ...] = (
     (("onnx",), "amx_int8", "AMX int8"),
-    (("onnx", "torchscript"), "avx512_vnni", "AVX512-VNNI"),
-    (("onnx",), "avx_vnni", "AVX-VNNI"),
+    (("onnx", "torchscript", "executorch"), "avx512_vnni", "AVX512-VNNI"),
+    (("onnx", "executorch"), "avx_vnni", "AVX-VNNI"),
     (("onnx", "torchscript"), "avx512bw", AVX512_NONE),
     (("onnx", "torchscript"), "avx2", AVX2_NONE),
+    # XNNPACK widens to 16 bits before it multiplies, and adds up in 32.
+    (("executorch",), "avx512bw", AVX512_EXACT),
+    (("executorch",), "avx2", AVX2_EXACT),
 )
 """Which runtimes have int8 kernels for which feature, best first, and what to call them."""
 X86_NONE = "none (SSE only: may saturate)"
+X86_NONE_EXACT = "none (SSE only)"
 QNNPACK_ON_X86 = "QNNPACK on x86: right answers, and slow"
 QNNPACK_ON_ARM = "QNNPACK on NEON, without dot product"
 ARM_NONE = "none (NEON without dot product: int8 may gain nothing)"
@@ -105,7 +110,7 @@ def kernel(runtime: Format, machine: str, has: tuple[str, ...], engine: Engine |
     for runtimes, feature, words in X86_KERNELS:
         if runtime in runtimes and feature in has:
             return words
-    return X86_NONE
+    return X86_NONE_EXACT if runtime == "executorch" else X86_NONE
 
 
 def _arm_kernel(runtime: Format, has: tuple[str, ...], engine: Engine | None) -> str:

@@ -106,6 +106,8 @@ class Known:
     """What is imported."""
     distributions: tuple[str, ...]
     """What `pip` may have installed the package from; the first is the usual one."""
+    needs: tuple[str, ...] = ()
+    """Packages without which it cannot be imported, and which it does not bring along."""
 
 
 KNOWN: Mapping[Format, Known] = MappingProxyType(
@@ -119,6 +121,12 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             module="runner.runtimes.torchscript",
             package="torch",
             distributions=("torch",),
+        ),
+        "executorch": Known(
+            module="runner.runtimes.executorch",
+            package="executorch",
+            distributions=("executorch",),
+            needs=("torch",),
         ),
     }
 )
@@ -134,7 +142,7 @@ def installed_version(name: Format) -> str | None:
     from importlib import metadata  # noqa: PLC0415 - a quarter of a worker's start, and no worker asks
 
     known = KNOWN[name]
-    if importlib.util.find_spec(known.package) is None:
+    if any(importlib.util.find_spec(package) is None for package in (known.package, *known.needs)):
         return None
     for distribution in known.distributions:
         try:

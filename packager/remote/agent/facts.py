@@ -12,7 +12,7 @@ from typing import Any
 
 from packager.remote.agent.place import cache_folder
 
-PACKAGES = ("numpy", "onnxruntime", "psutil", "torch")
+PACKAGES = ("executorch", "numpy", "onnxruntime", "psutil", "torch")
 
 
 def facts() -> dict[str, Any]:

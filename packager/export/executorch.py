@@ -6,8 +6,6 @@ One, for ExecuTorch plans its memory for the largest batch that a file takes, an
 import operator
 
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
@@ -15,6 +13,10 @@ from packager.export import Exported
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quiet import quiet
 from runner.errors import StepError, first_line
+
+with quiet():
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
 
 DELEGATED = "executorch_call_delegate"
 

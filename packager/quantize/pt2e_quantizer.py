@@ -17,6 +17,7 @@ from packager.quantize.torchao_pt2e import (
     X86Annotation,
     X86InductorQuantizer,
 )
+from packager.quiet import quiet
 
 aten = torch.ops.aten
 ACTIVATIONS = (aten.relu.default, aten.hardtanh.default, aten.relu6.default)
@@ -31,7 +32,9 @@ def quantizer(order: Order, kept: frozenset[str], *, qat: bool) -> Quantizer:
     settings = config(order, qat=qat)
     if order.kernels == "onnxruntime":
         return IntegerQuantizer(settings, kept)
-    made: Quantizer = importlib.import_module(XNNPACK).XNNPACKQuantizer().set_global(settings)
+    with quiet():
+        xnnpack = importlib.import_module(XNNPACK)
+    made: Quantizer = xnnpack.XNNPACKQuantizer().set_global(settings)
     made.set_filter_function(lambda node: kept.isdisjoint(layers(node)))
     return made
 

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import os
 import re
-import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ NO_MEMORY = re.compile(r"0x:?21\b")
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Keep from stderr what its C++ writes there by itself, such as how many threads it has."""
-    sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -150,7 +148,9 @@ def _set_threads(path: Path, threads: int) -> None:
     if _POOL.threads == threads:
         return
     if len(_POOL.sessions):
-        what = f"ExecuTorch has one pool of threads in a process: {_POOL.threads} are in use, and {threads} are asked for"
+        what = (
+            f"ExecuTorch has one pool of threads in a process: {_POOL.threads} are in use, and {threads} are asked for"
+        )
         raise RuntimeUnavailable(what, where=path.name, advice="the same number, or another process")
     with _silent():
         EXTENSION._unsafe_reset_threadpool(threads)  # noqa: SLF001 - unsafe while a session has the old one

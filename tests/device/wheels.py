@@ -33,7 +33,7 @@ REQUIREMENTS: dict[Wheels, tuple[str, ...]] = {
 
 
 def unpacked(name: Wheels) -> Path:
-    """Return the folder with a set of packages; all but torch and what goes with it in the versions that the host has."""
+    """Return the folder with a set of packages; all but torch and its like in the versions that the host has."""
     constraints = () if name in ("executorch", "torch") else ("--constraint", str(CONSTRAINTS))
     recipe = f"{REQUIREMENTS[name]} {PLATFORMS} {CONSTRAINTS.read_text() if constraints else ''}"
 

@@ -1,13 +1,16 @@
 """Pairs of wishes that no pack can grant together: told before a minute is spent, each with the way out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from packager import candidates, heard
 from packager.candidates import REFERENCE
 from packager.recipe import ONNX_FILE, Prune, Quantize, Recipe, Variant, ways
-from runner.manifest import INTEGERS, Candidate, Target
+from runner.manifest import INTEGERS, Candidate, Format, Target
 
 TWO_OF_FOUR = 0.5
+OF_A_NETWORK: Mapping[Format, str] = {"torchscript": "TorchScript", "executorch": "ExecuTorch"}
+CPU_ALONE: frozenset[Format] = frozenset({"executorch"})
+"""Formats whose runtime has no use for a GPU."""
 
 
 def unheard_wish(method: str | None, plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
@@ -112,9 +115,10 @@ def _of_the_model(plan: Recipe) -> Iterator[str]:
         for quantize in filter(None, (plan.quantize, *(variant.quantize for variant in plan.variants))):
             yield from _of_a_file(name, quantize, why)
         for artifact in candidates.named(each for variant in ways(plan) for each in variant.artifacts):
-            if artifact.format == "torchscript":
-                other = artifact.name.replace("torchscript", "onnx")
-                yield f"{name} and {artifact.name}: TorchScript is made of PyTorch's network, not of a file; {other}"
+            if artifact.format in OF_A_NETWORK:
+                other = artifact.name.replace(artifact.format, "onnx")
+                made = OF_A_NETWORK[artifact.format]
+                yield f"{name} and {artifact.name}: {made} is made of PyTorch's network, not of a file; {other}"
 
 
 def _of_a_file(name: str, quantize: Quantize, why: str) -> Iterator[str]:
@@ -149,8 +153,18 @@ def _of_a_variant(variant: Variant, wanted: tuple[Candidate, ...], target: Targe
         yield f"{int8[0]} and {target.name}: int8 has no fast kernels on CUDA in these formats; fp16"
     if variant.artifacts and "int8.onnx" in int8 and target.machine == "x86_64" and target.activation_type == "int8":
         yield f"int8.onnx and {target.name}: int8 activations are slow on x86; activation_type = 'uint8' in its file"
+    yield from _of_runtimes(variant, wanted, target)
     if "int8.torchscript" in int8 and target.engine is None and target.device == "cpu":
         yield f"int8.torchscript and {target.name}: the target names no quantization engine; add `engine` to its file"
+
+
+def _of_runtimes(variant: Variant, wanted: tuple[Candidate, ...], target: Target) -> Iterator[str]:
+    """Yield what the runtime of a format cannot do with what is asked for."""
+    for each in wanted:
+        if variant.artifacts and target.device == "cuda" and each.format in CPU_ALONE:
+            yield f"{each.name} and {target.name}: its runtime computes on a CPU alone; fp32.onnx"
+        if each.name == "int8.executorch" and variant.quantize is not None and variant.quantize.method == "dynamic":
+            yield f"{each.name} and dynamic quantization: its ranges are fixed; --quantize static, or leave it out"
 
 
 def _of_pruning(prune: Prune, target: Target) -> Iterator[str]:

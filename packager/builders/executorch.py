@@ -41,4 +41,7 @@ def _hold_package() -> None:
 def _export(module: nn.Module, context: BuildContext) -> Exported:
     from packager.export import executorch  # noqa: PLC0415 - heavy
 
-    return executorch.export(module, context.bench.example)
+    program = executorch.lowered(module, context.bench.example)
+    if others := executorch.left_over(program):
+        context.bench.journal.say("by ExecuTorch's own kernels", "", f"{', '.join(others)}: XNNPACK has none for it")
+    return executorch.written(program)

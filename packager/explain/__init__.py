@@ -8,6 +8,8 @@ from packager.explain.divergence import Divergence, LayerDifference, first_diver
 from packager.explain.page import divergence_page, sentence
 from packager.explain.probe import Layer, Made, Probe
 from runner.bundle import INPUTS, Bundle
+from runner.errors import StepError
+from runner.manifest import Format
 from runner.measure import tensors
 from runner.measure.session import chosen
 from runner.measure.tensors import Tensors
@@ -29,6 +31,7 @@ __all__ = [
 
 NAMED = "fp32.onnx"
 """Whose weights have the names of the network's layers."""
+PROBED: tuple[Format, ...] = ("onnx", "torchscript")
 
 
 def probe(source: Bundle, name: str, sample: int, folder: Path) -> Probe:
@@ -54,6 +57,9 @@ def _made(source: Bundle, name: str, sample: int) -> Made:
         from packager.explain import probe_torchscript  # noqa: PLC0415 - heavy
 
         return probe_torchscript.make(content, artifact.engine)
+    if artifact.format not in PROBED:
+        what = f"nothing sees between the layers of {artifact.format} files"
+        raise StepError(what, where=name, advice="explain the ONNX or TorchScript artifact of the same network")
     from packager.explain import probe_onnx  # noqa: PLC0415 - heavy
 
     like = manifest.artifact(NAMED)

@@ -4,6 +4,7 @@ One, for ExecuTorch plans its memory for the largest batch that a file takes, an
 """
 
 import operator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,23 @@ from runner.errors import StepError, first_line
 with quiet():
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
+    from executorch.exir.dialects._ops import ops
+    from executorch.exir.pass_base import ExportPass
 
+MEAN, VIEW = ops.edge.aten.mean.dim, ops.edge.aten.view_copy.default
 DELEGATED = "executorch_call_delegate"
+IMAGE_DIMENSIONS = 4
 
 
 def export(module: nn.Module, example: Tensor) -> Exported:
     """Return the network as an ExecuTorch file. Raises StepError naming the layer that cannot be exported."""
+    return written(lowered(module, example))
+
+
+def written(program: EdgeProgramManager) -> Exported:
+    """Return the file of a network that was lowered."""
     with quiet():
-        content = bytes(lowered(module, example).to_executorch().buffer)
+        content = bytes(program.to_executorch().buffer)
     return Exported(content=content, dynamic_batch=False)
 
 
@@ -48,4 +58,20 @@ def left_over(program: EdgeProgramManager) -> tuple[str, ...]:
 
 
 def _lowered(program: ExportedProgram) -> EdgeProgramManager:
-    return to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    return to_edge_transform_and_lower(
+        program, transform_passes=[_KeptDimensions()], partitioner=[XnnpackPartitioner()]
+    )
+
+
+class _KeptDimensions(ExportPass):  # type: ignore[misc]  # ExecuTorch's types are not followed
+    """Averages an image into one pixel, and takes away its dimensions after that: XNNPACK knows no other average."""
+
+    def call_operator(self, op: object, args: tuple[Any, ...], kwargs: dict[str, Any], meta: object) -> object:
+        """Return what an operator makes of its arguments; of an average, what these two make."""
+        if op is not MEAN or len(args) != 2 or args[0].to_tensor().dim() != IMAGE_DIMENSIONS:
+            return super().call_operator(op, args, kwargs, meta)
+        features, dimensions = args
+        if sorted(each % IMAGE_DIMENSIONS for each in dimensions) != [2, 3]:
+            return super().call_operator(op, args, kwargs, meta)
+        pixel = super().call_operator(MEAN, (features, dimensions, True), kwargs, meta)
+        return super().call_operator(VIEW, (pixel, list(features.to_tensor().shape[:2])), {}, meta)

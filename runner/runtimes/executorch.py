@@ -5,6 +5,7 @@ Threads are the whole process's here: every file is run by the one pool of threa
 
 import contextlib
 import importlib
+import io
 import os
 import re
 import weakref
@@ -32,12 +33,13 @@ NO_MEMORY = re.compile(r"0x:?21\b")
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep from stderr what its C++ writes there by itself, such as how many threads it has."""
+    """Keep from stderr what its C++ writes there, by way of Python's or by itself, such as how many threads it has."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)

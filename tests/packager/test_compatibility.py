@@ -222,7 +222,8 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(qat=Qat())),
-            "qat and fp32.onnx, int8-weights.onnx: only int8.executorch, int8.onnx and int8.torchscript hear of it; add int8.onnx to "
+            "qat and fp32.onnx, int8-weights.onnx: only "
+            "int8.executorch, int8.onnx and int8.torchscript hear of it; add int8.onnx to "
             "--candidates",
         ),
         (

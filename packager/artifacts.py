@@ -93,7 +93,7 @@ def _inputs(candidate: Candidate, context: BuildContext, target: Target) -> dict
         inputs |= {
             "quantize": context.quantize,
             "data": context.bench.splits.sha256,
-            "target": replace(target, name="", description="", artifacts=()),
+            "target": replace(target, name="", description="", artifacts=(), more=()),
         }
     if candidate == OPTIMISED:
         inputs["assignment"] = context.assignment(candidate)

@@ -24,6 +24,8 @@ STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("fp32", "openvino"): ("",),
     ("fp16", "openvino"): ("",),
     ("int8", "openvino"): ("",),
+    ("fp32", "executorch"): ("",),
+    ("int8", "executorch"): ("",),
 }
 """What can be made of each pair of a precision and a format: the usual one, and other ways that have a name."""
 

@@ -8,8 +8,10 @@ from packager.recipe import ONNX_FILE, Prune, Quantize, Recipe, Variant, ways
 from runner.manifest import INTEGERS, Candidate, Format, Target
 
 TWO_OF_FOUR = 0.5
-OF_A_NETWORK: Mapping[Format, str] = {"torchscript": "TorchScript", "litert": "LiteRT"}
+OF_A_NETWORK: Mapping[Format, str] = {"torchscript": "TorchScript", "litert": "LiteRT", "executorch": "ExecuTorch"}
 """What is not made of an ONNX file, and what it is called."""
+CPU_ALONE: frozenset[Format] = frozenset({"executorch", "litert", "openvino"})
+"""Formats whose runtime has no use for a GPU."""
 
 
 def unheard_wish(method: str | None, plan: Recipe, targets: tuple[Target, ...]) -> list[str]:
@@ -151,8 +153,18 @@ def _of_a_variant(variant: Variant, wanted: tuple[Candidate, ...], target: Targe
         yield f"{int8[0]} and {target.name}: int8 has no fast kernels on CUDA in these formats; fp16"
     if variant.artifacts and "int8.onnx" in int8 and target.machine == "x86_64" and target.activation_type == "int8":
         yield f"int8.onnx and {target.name}: int8 activations are slow on x86; activation_type = 'uint8' in its file"
+    yield from _of_runtimes(variant, wanted, target)
     if "int8.torchscript" in int8 and target.engine is None and target.device == "cpu":
         yield f"int8.torchscript and {target.name}: the target names no quantization engine; add `engine` to its file"
+
+
+def _of_runtimes(variant: Variant, wanted: tuple[Candidate, ...], target: Target) -> Iterator[str]:
+    """Yield what the runtime of a format cannot do with what is asked for."""
+    for each in wanted:
+        if variant.artifacts and target.device == "cuda" and each.format in CPU_ALONE:
+            yield f"{each.name} and {target.name}: its runtime computes on a CPU alone; fp32.onnx"
+        if each.name == "int8.executorch" and variant.quantize is not None and variant.quantize.method == "dynamic":
+            yield f"{each.name} and dynamic quantization: its ranges are fixed; --quantize static, or leave it out"
 
 
 def _of_pruning(prune: Prune, target: Target) -> Iterator[str]:

@@ -8,7 +8,7 @@ from packager.candidates import NAMES, OPTIMISED
 from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
-INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+INT8 = frozenset({"int8.onnx", "int8.torchscript", "int8.executorch"})
 STATIC = frozenset({*INT8, OPTIMISED.name})
 LITERT = frozenset({"int8.litert"})
 BY_NNCF = frozenset({"int8.openvino"})

@@ -56,7 +56,7 @@ def learned(technique: Trainable, module: nn.Module, order: Order, context: QatC
 def _key(order: Order, context: QatContext) -> str:
     # Neither which other techniques the recipe names, nor what else is told of the network, changes the training.
     plan = replace(order.plan, sensitivity=False, operators="qdq", torch="fx", onnx="onnxruntime")
-    target = replace(order.target, name="", description="", artifacts=())
+    target = replace(order.target, name="", description="", artifacts=(), more=())
     return codec.digest([context.network.key, context.technique, codec.unstructure(plan), codec.unstructure(target)])
 
 

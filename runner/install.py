@@ -22,9 +22,12 @@ LEAST_PYTHON = (3, 11)
 WHEELS = ("x86_64", "amd64", "aarch64", "arm64")
 """What 64-bit machines call themselves that the runtimes have wheels for."""
 ARM = ("aarch64", "arm64")
-RUNTIMES = ("onnxruntime", "torch", "ai_edge_litert", "openvino")
+RUNTIMES = ("onnxruntime", "torch", "ai_edge_litert", "openvino", "executorch")
 ARM_TORCH, ARM_TORCH_PYTHON = "torch==2.9.1", (3, 14)
 """The last for the CPU alone on PyPI that runs on every 64-bit ARM, and the last Python that it has wheels for."""
+ARM_EXECUTORCH, ARM_EXECUTORCH_PYTHON = "executorch==1.0.1", (3, 12)
+"""The last that goes with this torch, and the last Python that it has wheels for."""
+NO_DEPS = "--no-deps"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 VENV = "~/.edgepack"
 """Where a system that keeps its own Python to itself has room for ours."""
@@ -141,21 +144,29 @@ def command(packages: Sequence[str], python: Interpreter) -> str:
 
 
 def pip_installs(packages: Sequence[str], python: Interpreter) -> tuple[tuple[str, ...], ...]:
-    """Return what follows each `pip install`: torch needs one of its own where it comes from another index."""
-    others = tuple(package for package in packages if package != "torch")
-    if "torch" not in packages:
-        return (others,) if others else ()
-    own = _torch(python)
+    """Return what follows each `pip install`: torch needs one of its own where it comes from another index.
+
+    ExecuTorch has one too: what it asks for is for making files, gigabytes of it, and to run them it needs torch alone.
+    """
+    others = tuple(package for package in packages if package not in ("torch", "executorch"))
+    if "executorch" in packages:
+        own = _torch(python, latest=ARM_EXECUTORCH_PYTHON)
+        named = ARM_EXECUTORCH if own == (ARM_TORCH,) else "executorch"
+        return (*_with_torch(others, own), (NO_DEPS, named))
+    return _with_torch(others, _torch(python) if "torch" in packages else ())
+
+
+def _with_torch(others: tuple[str, ...], own: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     if len(own) == 1:
         return ((*others, *own),)
-    return (others, own) if others else (own,)
+    return tuple(words for words in (others, own) if words)
 
 
-def _torch(python: Interpreter) -> tuple[str, ...]:
+def _torch(python: Interpreter, latest: tuple[int, int] = ARM_TORCH_PYTHON) -> tuple[str, ...]:
     """Return what `pip install` is given for a torch that suits the board: without a GPU, without CUDA's libraries."""
     if python.cuda or python.system != "Linux":
         return ("torch",)
-    if python.machine.lower() in ARM and python.version <= ARM_TORCH_PYTHON:
+    if python.machine.lower() in ARM and python.version <= latest:
         return (ARM_TORCH,)
     return ("--index-url", CPU_INDEX, "torch")
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, save
 
 from runner.manifest import Preprocess
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CHANNELS, SIZE, CLASSES = 1, 8, 3
 PREPROCESS = Preprocess(
@@ -76,6 +80,26 @@ def write_torchscript(path: Path) -> Path:
     """Write the network as a frozen TorchScript file."""
     import torch  # noqa: PLC0415 - most tests of the runner need no torch
 
+    with warnings.catch_warnings(action="ignore"):
+        traced = torch.jit.trace(torch_network(), torch.zeros(1, CHANNELS, SIZE, SIZE))  # type: ignore[no-untyped-call]
+        torch.jit.freeze(traced).save(str(path))
+    return path
+
+
+def write_executorch(path: Path) -> Path:
+    """Write the network as an ExecuTorch file, for batches of one."""
+    import torch  # noqa: PLC0415 - as above
+
+    from packager.export import executorch  # noqa: PLC0415 - heavy, and an extra
+
+    path.write_bytes(executorch.export(torch_network(), torch.zeros(1, CHANNELS, SIZE, SIZE)).content)
+    return path
+
+
+def torch_network() -> "nn.Module":
+    """Return the network as PyTorch has it."""
+    import torch  # noqa: PLC0415 - as above
+
     values = {name: torch.from_numpy(array) for name, array in weights().items()}
     network = torch.nn.Sequential(
         torch.nn.Conv2d(CHANNELS, 8, 3, padding=1, bias=False),
@@ -84,7 +108,4 @@ def write_torchscript(path: Path) -> Path:
         torch.nn.Linear(8 * SIZE * SIZE, CLASSES),
     ).eval()
     network.load_state_dict({"0.weight": values["kernel"], "3.weight": values["matrix"].T, "3.bias": values["bias"]})
-    with warnings.catch_warnings(action="ignore"):
-        traced = torch.jit.trace(network, torch.zeros(1, CHANNELS, SIZE, SIZE))  # type: ignore[no-untyped-call]
-        torch.jit.freeze(traced).save(str(path))
-    return path
+    return network

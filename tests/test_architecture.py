@@ -130,8 +130,11 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
     assert {file for name, file in found if name == "PIL"} == {"runner/images.py"}
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
     assert {file for name, file in found if name == "ai_edge_litert"} == {"runner/runtimes/litert.py"}
-    assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
     assert {file for name, file in found if name == "openvino"} == {"runner/runtimes/openvino.py"}
+    assert {file for name, file in found if name == "torch"} == {
+        "runner/runtimes/torchscript.py",
+        "runner/runtimes/executorch.py",  # whose tensors are PyTorch's
+    }
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
 
 

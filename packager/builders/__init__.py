@@ -5,7 +5,7 @@ The libraries behind a builder load when it is called: each is heavy, and some a
 
 import torch
 
-from packager.builders import litert, onnx, openvino, torchscript
+from packager.builders import executorch, litert, onnx, openvino, torchscript
 from packager.builders.context import BuildContext, Builder
 from packager.candidates import NAMES
 from packager.export import Exported
@@ -29,6 +29,8 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["fp32.openvino"]: openvino.fp32,
     NAMES["fp16.openvino"]: openvino.fp16,
     NAMES["int8.openvino"]: openvino.int8,
+    NAMES["fp32.executorch"]: executorch.fp32,
+    NAMES["int8.executorch"]: executorch.int8,
 }
 
 

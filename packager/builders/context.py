@@ -14,7 +14,7 @@ from packager.quantize import Order
 from packager.quantize.calibration import Calibration
 from runner.manifest import Candidate, Target
 
-Integers = Literal["torch", "pt2e", "onnxruntime"]
+Integers = Literal["torch", "pt2e", "onnxruntime", "xnnpack"]
 """Whose rule turns weights into integers: they divide a range by other numbers of steps. NNCF's is ONNX Runtime's."""
 
 
@@ -84,6 +84,6 @@ Builder = Callable[[BuildContext, Target], Exported]
 def _steps(integers: Integers, *, reduced: bool) -> float:
     from packager.quantize import bias_correction  # noqa: PLC0415 - torch.fx takes its time
 
-    if integers == "onnxruntime":
+    if integers in ("onnxruntime", "xnnpack"):
         return bias_correction.REDUCED_ONNX_RUNTIME if reduced else bias_correction.ONNX_RUNTIME
     return bias_correction.REDUCED_PT2E if reduced and integers == "pt2e" else bias_correction.TORCH

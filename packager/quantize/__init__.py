@@ -6,7 +6,7 @@ which puts the rounding of int8 into the network, and `convert`, which after the
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import nn
 
@@ -16,6 +16,8 @@ from packager.quantize.calibration import Calibration
 from runner.manifest import Target
 
 NOT_DYNAMIC = "--quantize static"
+Kernels = Literal["onnxruntime", "xnnpack"]
+"""Whose integer arithmetic PT2E writes down: what it rounds, and to which integers, is what these can compute."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,8 @@ class Order:
     target: Target
     plan: recipe.Quantize
     calibration: Calibration
+    kernels: Kernels = "onnxruntime"
+    """For PT2E alone: the other techniques have their one runtime."""
 
     @property
     def per_channel(self) -> bool:

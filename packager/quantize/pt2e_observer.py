@@ -140,11 +140,13 @@ def _weights(order: Order, *, qat: bool) -> QuantizationSpec:
         observer = FakeQuantize.with_args(observer=moving, averaging_constant=LATEST)
     else:
         observer = PerChannelMinMaxObserver if order.per_channel else MinMaxObserver
-    bits = 7 if order.target.reduce_range else 8
+    largest = 63 if order.target.reduce_range else 127
+    # XNNPACK's kernels for ARM without the dot product add two products of 8 bits in 16, which -128 would overflow.
+    least = -largest if order.kernels == "xnnpack" else -largest - 1
     return QuantizationSpec(
         dtype=torch.int8,
-        quant_min=-(1 << bits - 1),
-        quant_max=(1 << bits - 1) - 1,
+        quant_min=least,
+        quant_max=largest,
         qscheme=torch.per_channel_symmetric if order.per_channel else torch.per_tensor_symmetric,
         ch_axis=0 if order.per_channel else None,
         observer_or_fake_quant_ctr=observer,

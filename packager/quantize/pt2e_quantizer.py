@@ -1,4 +1,4 @@
-"""Where integers begin and end in a network: torchao's quantizers, completed for ONNX Runtime's integer kernels."""
+"""Where integers begin and end in a network: for XNNPACK its own quantizer, for ONNX Runtime torchao's, completed."""
 
 import importlib
 from collections.abc import Collection
@@ -17,6 +17,7 @@ from packager.quantize.torchao_pt2e import (
     X86Annotation,
     X86InductorQuantizer,
 )
+from packager.quiet import quiet
 
 aten = torch.ops.aten
 ACTIVATIONS = (aten.relu.default, aten.hardtanh.default, aten.relu6.default)
@@ -27,21 +28,45 @@ XNNPACK = "executorch.backends.xnnpack.quantizer.xnnpack_quantizer"
 
 
 def quantizer(order: Order, kept: frozenset[str], *, qat: bool) -> Quantizer:
-    """Return a quantizer for the order's machine; `kept` layers stay in fp32.
-
-    For ARM it is ExecuTorch's for XNNPACK where that is installed, and else the one for x86, with the types of the
-    target: ONNX Runtime has the same integer operators on both.
-    """
+    """Return a quantizer for the order's kernels; `kept` layers stay in fp32. XNNPACK's is ExecuTorch's, an extra."""
     settings = config(order, qat=qat)
-    if order.target.machine == "x86_64":
+    if order.kernels == "onnxruntime":
         return IntegerQuantizer(settings, kept)
-    try:
-        xnnpack = importlib.import_module(XNNPACK)  # an extra, and large
-    except ImportError:
-        return IntegerQuantizer(settings, kept)
-    made: Quantizer = xnnpack.XNNPACKQuantizer().set_global(settings)
+    with quiet():
+        xnnpack = importlib.import_module(XNNPACK)
+    made = xnnpack.XNNPACKQuantizer().set_global(settings)
     made.set_filter_function(lambda node: kept.isdisjoint(layers(node)))
-    return made
+    return OwnMeans(made, settings)
+
+
+class OwnMeans(Quantizer):  # type: ignore[misc]  # torchao ships no types
+    """XNNPACK's quantizer, with averages that have ranges of their own.
+
+    It gives an average the scale of what it is the average of. Of 64 integers many averages then lie halfway between
+    two others, and XNNPACK's kernels for x86 and for ARM do not round these alike. The range is also narrower.
+    """
+
+    def __init__(self, quantizer: Quantizer, settings: QuantizationConfig) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.activation = settings.input_activation
+
+    def transform_for_annotation(self, model: GraphModule) -> GraphModule:
+        """Change the graph as the quantizer needs it."""
+        transformed: GraphModule = self.quantizer.transform_for_annotation(model)
+        return transformed
+
+    def annotate(self, model: GraphModule) -> GraphModule:
+        """Note at each node what of it is rounded."""
+        annotated: GraphModule = self.quantizer.annotate(model)
+        for node in annotated.graph.nodes:
+            if node.target in MEANS and _is_rounded(node):
+                node.meta[QUANT_ANNOTATION_KEY].output_qspec = self.activation
+        return annotated
+
+    def validate(self, model: GraphModule) -> None:
+        """Look the notes over."""
+        self.quantizer.validate(model)
 
 
 class IntegerQuantizer(X86InductorQuantizer):  # type: ignore[misc]  # torchao ships no types

@@ -29,10 +29,12 @@ NEEDED_BYTES: Mapping[str, int] = {
     "torch": 1000 * MIB,
     "ai_edge_litert": 70 * MIB,
     "openvino": 220 * MIB,
+    "executorch": 60 * MIB,
 }
 """What a package takes while pip installs it: the wheel and what comes out of it, its own requirements with it.
 
-Seen on aarch64: numpy 2.4.6 15 + 53 MiB, onnxruntime 1.31.1 20 + 53, torch 2.9.1 99 + 401; torch for x86 is larger.
+Seen on aarch64: numpy 2.4.6 15 + 53 MiB, onnxruntime 1.31.1 20 + 53, torch 2.9.1 99 + 401, executorch
+1.0.1 10 + 34; torch for x86 is larger.
 """
 PIP_BYTES = 20 * MIB
 WHEELS = "wheels"
@@ -59,7 +61,8 @@ def prepare(
     EdgepackError where something fails.
     """
     facts = board.facts
-    packages = (*ALWAYS, *dict.fromkeys(KNOWN[each].package for each in formats))
+    needed = (package for each in formats for package in (*KNOWN[each].needs, KNOWN[each].package))
+    packages = (*ALWAYS, *dict.fromkeys(needed))
     python = interpreter(facts)
     remedy = install.remedy(packages, python)
     if remedy.problem:

@@ -27,6 +27,7 @@ from packaging.version import Version
 from packager.remote import pip
 from packager.remote.environment import BoardPython
 from runner.errors import RuntimeUnavailable, StepError
+from runner.install import NO_DEPS
 from runner.progress import Progress, Silent
 
 METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
@@ -121,6 +122,8 @@ def collect(wanted: Sequence[str], store: Store, progress: Progress | None = Non
     Raises RuntimeUnavailable where there are none, or none that go together, and StepError where this host fails.
     """
     roots = [Need(requirement=Requirement(each), by="") for each in wanted]
+    if NO_DEPS in store.options:
+        return tuple(store.find(canonicalize_name(each.requirement.name), [each]) for each in roots)
     chosen: dict[NormalizedName, Wheel] = {}
     with (progress or Silent()).task("wheels for the board", len(roots)) as advance:
         for _ in range(ROUNDS):

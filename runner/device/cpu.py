@@ -45,6 +45,8 @@ X86_NONE = "none (SSE only: may saturate)"
 QNNPACK_ON_X86 = "QNNPACK on x86: right answers, and slow"
 QNNPACK_ON_ARM = "QNNPACK on NEON, without dot product"
 ARM_NONE = "none (NEON without dot product: int8 may gain nothing)"
+XNNPACK: tuple[Format, ...] = ("litert", "executorch")
+"""The runtimes that have its kernels."""
 XNNPACK_X86 = {"avx512_vnni": "AVX512-VNNI", "avx_vnni": "AVX-VNNI", "avx512bw": "AVX-512 without VNNI", "avx2": "AVX2"}
 """What XNNPACK's integer kernels use, best first: all of them are exact, those without VNNI in 16 bits."""
 XNNPACK_SSE = "SSE"
@@ -103,7 +105,7 @@ def kernel(runtime: Format, machine: str, has: tuple[str, ...], engine: Engine |
     """Say what a runtime's int8 arithmetic will use on a CPU with these features; `engine` is TorchScript's."""
     if machine == "aarch64":
         return _arm_kernel(runtime, has, engine)
-    if runtime == "litert":
+    if runtime in XNNPACK:
         return XNNPACK_X86.get(next((each for each in XNNPACK_X86 if each in has), ""), XNNPACK_SSE)
     if runtime == "torchscript" and engine == "qnnpack":
         return QNNPACK_ON_X86

@@ -81,6 +81,8 @@ OPENVINO_VNNI = Speedup(
     evidence="14 networks on AVX512-VNNI: 1.7 to 5.0 for plain convolutions, DenseNet and Swin, 0.7 to 2.3 where small "
     "layers take turns (ShuffleNet, MNASNet, MobileNets, RegNet, EfficientNetV2)",
 )
+# ExecuTorch, XNNPACK: resnet18 17.2 / 7.5, mobilenet_v2 4.5 / 4.8.
+EXECUTORCH_VNNI = Speedup(low=0.9, high=2.3, evidence="MobileNetV2 and ResNet-18 on AVX512-VNNI")
 QNNPACK_X86 = Speedup(low=0.3, high=0.6, evidence="MobileNetV2 and ResNet-18 on an x86 machine")
 
 
@@ -110,6 +112,8 @@ def _speedup(artifact: Artifact, target: Target, used: str, machine: str) -> Spe
         return ONNX_S8S8 if _signed(artifact, target) else ONNX_VNNI
     if artifact.format == "openvino":
         return OPENVINO_VNNI
+    if artifact.format == "executorch":
+        return EXECUTORCH_VNNI if used == "AVX512-VNNI" else None
     return TORCHSCRIPT_VNNI.get(artifact.engine) if artifact.engine else None
 
 

@@ -110,6 +110,8 @@ class Known:
     """What is imported."""
     distributions: tuple[str, ...]
     """What `pip` may have installed the package from; the first is the usual one."""
+    needs: tuple[str, ...] = ()
+    """Packages without which it cannot be imported, and which it does not bring along."""
 
 
 KNOWN: Mapping[Format, Known] = MappingProxyType(
@@ -134,6 +136,12 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             package="openvino",
             distributions=("openvino",),
         ),
+        "executorch": Known(
+            module="runner.runtimes.executorch",
+            package="executorch",
+            distributions=("executorch",),
+            needs=("torch",),
+        ),
     }
 )
 
@@ -148,7 +156,7 @@ def installed_version(name: Format) -> str | None:
     from importlib import metadata  # noqa: PLC0415 - a quarter of a worker's start, and no worker asks
 
     known = KNOWN[name]
-    if importlib.util.find_spec(known.package) is None:
+    if any(importlib.util.find_spec(package) is None for package in (known.package, *known.needs)):
         return None
     for distribution in known.distributions:
         try:

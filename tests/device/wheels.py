@@ -6,13 +6,15 @@ from typing import Literal
 
 from tests.device import cache, host
 
-Wheels = Literal["ai_edge_litert", "numpy", "onnxruntime", "psutil", "torch"]
+Wheels = Literal["ai_edge_litert", "executorch", "numpy", "onnxruntime", "psutil", "torch"]
 
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 # Named one by one: pip would judge what torch needs by this machine, and take CUDA's libraries for x86.
 REQUIREMENTS: dict[Wheels, tuple[str, ...]] = {
     "ai_edge_litert": ("ai-edge-litert",),
+    # The newest that goes with that torch. It asks for much that only making files needs.
+    "executorch": ("executorch==1.0.1",),
     "numpy": ("numpy",),
     "onnxruntime": ("onnxruntime", "flatbuffers", "packaging", "protobuf"),
     "psutil": ("psutil",),
@@ -32,8 +34,8 @@ REQUIREMENTS: dict[Wheels, tuple[str, ...]] = {
 
 
 def unpacked(name: Wheels) -> Path:
-    """Return the folder with a set of packages; all but torch in the versions that the host has."""
-    constraints = () if name == "torch" else ("--constraint", str(CONSTRAINTS))
+    """Return the folder with a set of packages; all but torch and its like in the versions that the host has."""
+    constraints = () if name in ("executorch", "torch") else ("--constraint", str(CONSTRAINTS))
     recipe = f"{REQUIREMENTS[name]} {PLATFORMS} {CONSTRAINTS.read_text() if constraints else ''}"
 
     def make(folder: Path) -> None:

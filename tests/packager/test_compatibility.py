@@ -222,7 +222,8 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(qat=Qat())),
-            "qat and fp32.onnx, int8-weights.onnx: only int8.onnx and int8.torchscript hear of it; add int8.onnx to "
+            "qat and fp32.onnx, int8-weights.onnx: only "
+            "int8.executorch, int8.onnx and int8.torchscript hear of it; add int8.onnx to "
             "--candidates",
         ),
         (
@@ -365,6 +366,20 @@ def test_int8_by_name_for_cuda_is_refused_and_what_the_target_has_itself_is_not(
         ),
         CUDA,
     ) == ["int8.onnx and cuda: int8 has no fast kernels on CUDA in these formats; fp16"]
+
+
+def test_executorch_is_of_pytorchs_network_on_a_cpu_with_fixed_ranges() -> None:
+    both = ("fp32.onnx", "fp32.executorch", "int8.executorch")
+    assert told(Recipe(candidates=both[:2]), CUDA) == [
+        "fp32.executorch and cuda: its runtime computes on a CPU alone; fp32.onnx"
+    ]
+    assert told(Recipe(candidates=both, quantize=Quantize(method="dynamic"))) == [
+        "int8.executorch and dynamic quantization: its ranges are fixed; --quantize static, or leave it out"
+    ]
+    assert told(Recipe(candidates=both[:2], model=Model(name="net.onnx"))) == [
+        "net.onnx and fp32.executorch: ExecuTorch is made of PyTorch's network, not of a file; fp32.onnx"
+    ]
+    assert told(Recipe(candidates=both, quantize=Quantize())) == []
 
 
 def test_int8_torchscript_needs_the_engine_of_the_target() -> None:

@@ -19,7 +19,7 @@ from packager import recipe
 from packager.check import Logits, compare
 from packager.data import Splits
 from packager.export import onnx as onnx_export
-from packager.quantize import Order, pt2e, pt2e_quantizer
+from packager.quantize import Order, pt2e
 from packager.quantize.calibration import Calibration
 from packager.train import logits
 from runner.errors import StepError
@@ -231,17 +231,6 @@ def test_a_network_that_cannot_be_exported_for_any_batch_is_told(
     assert caught.value.advice.endswith('or pack with ONNX Runtime\'s int8: onnx = "onnxruntime"')
 
 
-@pytest.fixture(params=["XNNPACK's", "ours"])
-def quantizer_for_arm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """ExecuTorch's quantizer where it is installed, and what stands in its place where it is not."""
-    if request.param == "ours":
-        monkeypatch.setattr(pt2e_quantizer, "XNNPACK", "executorch.is.not.installed")
-    else:
-        pytest.importorskip(pt2e_quantizer.XNNPACK, reason="edgepack[xnnpack] is not installed")
-    return str(request.param)
-
-
-@pytest.mark.usefixtures("quantizer_for_arm")
 @pytest.mark.parametrize("name", ["resnet8", "wide_cnn"])
 def test_arm_has_signed_activations_and_integers_throughout(
     name: str, calibration: Calibration, few_splits: Splits
@@ -254,7 +243,6 @@ def test_arm_has_signed_activations_and_integers_throughout(
     assert snr_db(content, module, few_splits) >= 20
 
 
-@pytest.mark.usefixtures("quantizer_for_arm")
 def test_qat_for_arm_reaches_onnx(calibration: Calibration, few_splits: Splits) -> None:
     torch.manual_seed(0)
     module = settled(Mobile(), calibration)

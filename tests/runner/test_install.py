@@ -168,6 +168,37 @@ def test_what_follows_pip_install_is_apart_where_the_index_is_another() -> None:
     assert install.pip_installs((), SERVER) == ()
 
 
+@pytest.mark.parametrize(
+    ("python", "installs"),
+    [
+        (BOARD, (("numpy", "torch==2.9.1"), ("--no-deps", "executorch==1.0.1"))),
+        (
+            replace(BOARD, version=(3, 13)),
+            (
+                ("numpy",),
+                ("--index-url", "https://download.pytorch.org/whl/cpu", "torch"),
+                ("--no-deps", "executorch"),
+            ),
+        ),
+        (
+            SERVER,
+            (
+                ("numpy",),
+                ("--index-url", "https://download.pytorch.org/whl/cpu", "torch"),
+                ("--no-deps", "executorch"),
+            ),
+        ),
+        (replace(SERVER, cuda=True), (("numpy", "torch"), ("--no-deps", "executorch"))),
+    ],
+    ids=["ARM", "ARM, a Python that the last for this torch has no wheel for", "x86", "x86 with a GPU"],
+)
+def test_executorch_comes_alone_beside_a_torch_that_it_goes_with(
+    python: Interpreter, installs: tuple[tuple[str, ...], ...]
+) -> None:
+    assert install.pip_installs(("numpy", "executorch"), python) == installs
+    assert install.pip_installs(("numpy", "torch", "executorch"), python) == installs
+
+
 HERE = "from runner import install; it = install.here(); print(it.in_venv, it.managed, it.executable, it.bits, it.musl)"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from packager.remote.agent.place import cache_folder
 
-PACKAGES = ("ai_edge_litert", "numpy", "onnxruntime", "openvino", "psutil", "torch")
+PACKAGES = ("ai_edge_litert", "executorch", "numpy", "onnxruntime", "openvino", "psutil", "torch")
 
 
 def facts() -> dict[str, Any]:

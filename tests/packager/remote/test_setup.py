@@ -30,6 +30,7 @@ def index_of_all(index: Path) -> Path:
     wheel(index, "onnxruntime", "1.31", requires=["numpy>=1.21", "flatbuffers"])
     wheel(index, "flatbuffers", "25.1")
     wheel(index, "torch", "2.9.1")
+    wheel(index, "executorch", "1.0.1", requires=["torch<2.10", "coremltools==9.0"])
     shutil.copy(PIP, index)
     return index
 
@@ -60,6 +61,17 @@ def venv_of(board: FolderBoard) -> Path:
 
 def inodes(folder: Path) -> dict[str, int]:
     return {str(path): path.lstat().st_ino for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_executorch_comes_with_torch_and_with_nothing_that_only_makes_files(
+    offline: bool, index_of_all: Path, tmp_path: Path
+) -> None:
+    if sys.version_info[:2] > (3, 12):
+        pytest.skip("executorch 1.0.1 has no wheels for this Python")
+    found = prepare(board_here(tmp_path), ["executorch"], Silent(), offline=offline, store=tmp_path / "store")
+    wanted = {"torch": "2.9.1", "executorch": "1.0.1", "coremltools": None}
+    assert {name: found.packages.get(name) for name in wanted} == wanted
 
 
 def test_a_fresh_board_gets_an_environment_of_its_own(index_of_all: Path, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def codes(found: Forecast) -> list[str]:
         (artifact("torchscript", engine="x86"), "x86", "AVX512-VNNI", (2.3, 7.5)),
         (artifact("torchscript", engine="onednn"), "x86", "AVX512-VNNI", (2.6, 8.0)),
         (artifact("torchscript", engine="fbgemm"), "x86-avx2", "AVX512-VNNI", (1.6, 5.5)),
+        (artifact("executorch"), "x86", "AVX512-VNNI", (0.9, 2.3)),
+        (artifact("executorch"), "arm-qnnpack", "AVX512-VNNI", (0.9, 2.3)),
         (artifact(precision="int8-weights"), "x86", "AVX512-VNNI", None),
         (artifact(precision="fp32"), "x86", None, None),
         (artifact(precision="int4-weights"), "x86", None, None),
@@ -53,6 +55,11 @@ def test_with_vnni_int8_is_right_and_its_speed_was_measured(
     assert found.kernel == kernel
     assert (found.speedup and (found.speedup.low, found.speedup.high)) == speedup
     assert found.reasons == ()
+
+
+def test_xnnpack_saturates_on_no_x86_machine(tmp_path: Path) -> None:
+    found = forecast(artifact("executorch"), x86(tmp_path, X86_AVX2), targets.load("x86"))
+    assert (found.kernel, found.speedup, found.reasons) == ("AVX2, exact", None, ())
 
 
 def test_signed_activations_are_slow_on_x86(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def forecast(artifact: Artifact, facts: DeviceFacts, target: Target) -> Forecast
         *_speed_reasons(expected, used, facts.machine),
         *_signed_reasons(artifact, target, used),
         *_saturation_reasons(artifact, target, used),
+        *_crash_reasons(artifact, used),
     )
     return Forecast(kernel=used, speedup=expected, reasons=reasons)
 
@@ -197,4 +198,16 @@ def _saturation_reasons(artifact: Artifact, target: Target, used: str) -> Iterat
             level="caveat",
             detail=f"int8 answers may be plain wrong here: {used}, and the artifact uses all eight bits",
             advice="pack for the target x86-avx2, which takes one bit less",
+        )
+
+
+def _crash_reasons(artifact: Artifact, used: str) -> Iterator[Reason]:
+    """Yield that XNNPACK's kernel for the dot product is taken without one, as seen on an emulated Cortex-A72."""
+    if artifact.format == "executorch" and artifact.precision == "int8" and used == ARM_NONE:
+        yield Reason(
+            code="int8-illegal-instruction",
+            level="caveat",
+            detail="executorch 1.0.1 takes the dot product for int8, which this CPU lacks, and may die of an illegal "
+            "instruction",
+            advice="the fp32 artifact, or int8 for another runtime",
         )

@@ -227,7 +227,7 @@ def test_the_runner_goes_to_a_board_and_needs_no_numpy_there(tmp_path: Path) -> 
     found = examine(FolderBoard(folder=folder, facts=facts, python=str(python)))
     assert found.device
     assert found.device.facts == replace(device.facts(), runtimes=found.device.facts.runtimes)
-    assert [runtime.version for runtime in found.device.facts.runtimes] == [None, None, None]
+    assert {runtime.version for runtime in found.device.facts.runtimes} == {None}
     assert found.int8
 
 

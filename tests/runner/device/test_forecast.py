@@ -57,6 +57,14 @@ def test_with_vnni_int8_is_right_and_its_speed_was_measured(
     assert found.reasons == ()
 
 
+def test_executorch_without_the_dot_product_may_die_and_with_it_does_not(tmp_path: Path) -> None:
+    found = [
+        forecast(artifact("executorch"), arm(tmp_path / part, features, part), targets.load("arm-qnnpack"))
+        for features, part in ((PI4_FEATURES, "0xd08"), (PI5_FEATURES, "0xd0b"))
+    ]
+    assert [codes(each) for each in found] == [["int8-no-dot-product note", "int8-illegal-instruction caveat"], []]
+
+
 def test_xnnpack_saturates_on_no_x86_machine(tmp_path: Path) -> None:
     found = forecast(artifact("executorch"), x86(tmp_path, X86_AVX2), targets.load("x86"))
     assert (found.kernel, found.speedup, found.reasons) == ("AVX2, exact", None, ())

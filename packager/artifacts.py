@@ -8,7 +8,7 @@ from packager.builders import BuildContext
 from packager.cache import versions
 from packager.onnx_model import OnnxModel
 from runner import codec
-from runner.manifest import INTEGERS, Artifact, Candidate, Format, Machine, Target
+from runner.manifest import INTEGERS, Artifact, Candidate, Engine, Format, Target
 from runner.packing import Epoch
 
 SUFFIXES: dict[Format, str] = {
@@ -62,7 +62,7 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
 
     found = context.bench.cache.made(candidate.name, _inputs(candidate, context, target), make)
     facts = codec.read_json(Facts, (found.folder / FACTS).read_bytes())
-    quantized = candidate.precision == "int8" and candidate.format == "torchscript"
+    engine = _engine(candidate, target)
     name = context.artifact(candidate)
     artifact = Artifact(
         name=name,
@@ -71,8 +71,8 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
         precision=candidate.precision,
         format=candidate.format,
         device=target.device,
-        machines=_machines(target) if quantized else (),
-        engine=target.engine if quantized else None,
+        machines=("x86_64",) if engine in ("x86", "fbgemm") else (),  # qnnpack and onednn are on both
+        engine=engine,
         opset=_opset(candidate, context) if candidate.format == "onnx" else None,
         dynamic_batch=facts.dynamic_batch,
         made_with={name: version for name, version in versions().items() if name in MAKERS[candidate.format]},
@@ -92,7 +92,7 @@ def _inputs(candidate: Candidate, context: BuildContext, target: Target) -> dict
         inputs |= {
             "quantize": context.quantize,
             "data": context.bench.splits.sha256,
-            "target": replace(target, name="", description="", artifacts=()),
+            "target": replace(target, name="", description="", artifacts=(), more=()),
         }
     if context.quantize is not None and context.quantize.qat is not None:
         inputs |= {
@@ -109,6 +109,8 @@ def _opset(candidate: Candidate, context: BuildContext) -> int:
     return max(opset, FIRST_WITH_INT4) if candidate.precision == "int4-weights" else opset
 
 
-def _machines(target: Target) -> tuple[Machine, ...]:
-    """Return where the quantization engine exists; qnnpack and onednn do on both."""
-    return ("x86_64",) if target.engine in ("x86", "fbgemm") else ()
+def _engine(candidate: Candidate, target: Target) -> Engine | None:
+    """Return the quantization engine that a file is made for."""
+    if candidate.precision != "int8" or candidate.format != "torchscript":
+        return None
+    return "onednn" if candidate.style == "onednn" else target.engine

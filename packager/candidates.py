@@ -12,13 +12,13 @@ QUICK, ALL = "quick", "all"
 STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("fp32", "onnx"): ("",),
     ("fp16", "onnx"): ("",),
-    ("int8", "onnx"): ("",),
+    ("int8", "onnx"): ("", "qoperator", "mixed"),
     ("int8-weights", "onnx"): ("",),
     ("int4-weights", "onnx"): ("",),
     ("fp32", "torchscript"): ("",),
     ("fp16", "torchscript"): ("",),
     ("bf16", "torchscript"): ("",),
-    ("int8", "torchscript"): ("",),
+    ("int8", "torchscript"): ("", "onednn"),
 }
 """What can be made of each pair of a precision and a format: the usual one, and other ways that have a name."""
 

@@ -8,14 +8,16 @@ from packager.candidates import NAMES
 from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
-INT8 = frozenset({"int8.onnx", "int8.torchscript"})
+ONNX = frozenset({"int8.onnx", "int8-qoperator.onnx", "int8-mixed.onnx"})
+TORCHSCRIPT = frozenset({"int8.torchscript", "int8-onednn.torchscript"})
+INT8 = ONNX | TORCHSCRIPT
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "method": INT8,
-        "torch": frozenset({"int8.torchscript"}),
+        "method": frozenset({"int8.onnx"}) | TORCHSCRIPT,
+        "torch": TORCHSCRIPT,
         "onnx": frozenset({"int8.onnx"}),
-        "operators": frozenset({"int8.onnx"}),
+        "operators": frozenset({"int8.onnx", "int8-mixed.onnx"}),
         "ranges": INT8,
         "percentile": INT8,
         "per_channel": INT8,
@@ -23,8 +25,8 @@ HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
         "equalize": ALL,
         "correct_bias": INT8,
         "keep_fp32": ALL,
-        "sensitivity": frozenset({"int8.onnx"}),
-        "qat": INT8,
+        "sensitivity": ONNX,
+        "qat": frozenset({"int8.onnx"}) | TORCHSCRIPT,
     }
 )
 STATIC_ONLY = ("torch", "operators", "ranges", "symmetric", "equalize", "correct_bias")

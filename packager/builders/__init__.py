@@ -17,12 +17,15 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["fp32.onnx"]: onnx.fp32,
     NAMES["fp16.onnx"]: onnx.fp16,
     NAMES["int8.onnx"]: onnx.int8,
+    NAMES["int8-qoperator.onnx"]: onnx.qoperator,
+    NAMES["int8-mixed.onnx"]: onnx.mixed,
     NAMES["int8-weights.onnx"]: onnx.weights(8),
     NAMES["int4-weights.onnx"]: onnx.weights(4),
     NAMES["fp32.torchscript"]: torchscript.fp32,
     NAMES["fp16.torchscript"]: torchscript.half(torch.float16),
     NAMES["bf16.torchscript"]: torchscript.half(torch.bfloat16),
     NAMES["int8.torchscript"]: torchscript.int8,
+    NAMES["int8-onednn.torchscript"]: torchscript.onednn,
 }
 
 

@@ -10,6 +10,7 @@ from packager.export import Exported, HalfPrecision
 from packager.network import Workbench
 from packager.onnx_model import OnnxModel
 from packager.quantize import Order
+from runner.errors import StepError
 from runner.manifest import Target
 
 
@@ -31,13 +32,37 @@ def fp16(context: BuildContext, _: Target) -> Exported:
 
 def int8(context: BuildContext, target: Target) -> Exported:
     """Return the network in int8, by the technique of the recipe."""
+    return _compact(_integer_onnx(context, context.order(target)))
+
+
+def qoperator(context: BuildContext, target: Target) -> Exported:
+    """Return the network in static int8, each integer layer as one operator."""
+    order = context.order(target)
+    _hold_static(order, "int8-qoperator.onnx")
+    return _compact(_integer_onnx(context, replace(order, plan=replace(order.plan, operators="qoperator"))))
+
+
+def mixed(context: BuildContext, target: Target) -> Exported:
+    """Return the network in static int8 where that is faster, and the rest in fp32."""
+    order = context.order(target)
+    _hold_static(order, "int8-mixed.onnx")
+    return _compact(_integer_onnx(context, order, mixed=True))
+
+
+def _compact(made: Exported) -> Exported:
     from packager.export import onnx_compact  # noqa: PLC0415 - heavy
 
-    made = _integer_onnx(context, context.order(target))
     return replace(made, content=onnx_compact.compact(made.content))
 
 
-def _integer_onnx(context: BuildContext, order: Order) -> Exported:
+def _hold_static(order: Order, name: str) -> None:
+    """Raise StepError where another technique was asked for than ONNX Runtime's own static one."""
+    if order.plan.qat is not None or order.plan.onnx == "pt2e" or order.plan.method == "dynamic":
+        what = f"{name} is made by ONNX Runtime's static quantization alone"
+        raise StepError(what, advice='--quantize static with onnx = "onnxruntime" and without [quantize.qat]')
+
+
+def _integer_onnx(context: BuildContext, order: Order, *, mixed: bool = False) -> Exported:
     if order.plan.qat is not None or order.plan.onnx == "pt2e":
         return _pt2e_onnx(context, order)
     from packager.quantize import onnx_dynamic, onnx_static  # noqa: PLC0415 - heavy
@@ -46,7 +71,8 @@ def _integer_onnx(context: BuildContext, order: Order) -> Exported:
     whole = to_quantize(context, order, None if dynamic else "onnxruntime")
     if dynamic:
         return replace(whole, content=onnx_dynamic.quantize(whole.content, order))
-    return replace(whole, content=onnx_static.quantize(whole.content, order, dynamic_batch=whole.dynamic_batch))
+    content = onnx_static.quantize(whole.content, order, dynamic_batch=whole.dynamic_batch, mixed=mixed)
+    return replace(whole, content=content)
 
 
 def to_quantize(context: BuildContext, order: Order, integers: Integers | None = "onnxruntime") -> Exported:

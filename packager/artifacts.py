@@ -7,7 +7,7 @@ from packager import builders
 from packager.builders import BuildContext
 from packager.cache import versions
 from packager.onnx_model import OnnxModel
-from runner import codec
+from runner import codec, device
 from runner.manifest import INTEGERS, Artifact, Candidate, Engine, Format, Target
 from runner.packing import Epoch
 
@@ -62,7 +62,7 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
 
     found = context.bench.cache.made(candidate.name, _inputs(candidate, context, target), make)
     facts = codec.read_json(Facts, (found.folder / FACTS).read_bytes())
-    engine = _engine(candidate, target)
+    engine, native = _engine(candidate, target), candidate.format == "aotinductor"
     name = context.artifact(candidate)
     artifact = Artifact(
         name=name,
@@ -71,8 +71,9 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
         precision=candidate.precision,
         format=candidate.format,
         device=target.device,
-        machines=("x86_64",) if engine in ("x86", "fbgemm") else (),  # qnnpack and onednn are on both
+        machines=(target.machine,) if native or engine in ("x86", "fbgemm") else (),  # other engines are on both
         engine=engine,
+        instructions=device.facts().features if native else (),
         opset=_opset(candidate, context) if candidate.format == "onnx" else None,
         dynamic_batch=facts.dynamic_batch,
         made_with={name: version for name, version in versions().items() if name in MAKERS[candidate.format]},
@@ -86,6 +87,8 @@ def _inputs(candidate: Candidate, context: BuildContext, target: Target) -> dict
         "network": context.network.key,
         "preprocess": context.bench.splits.preprocess,
     }
+    if candidate.format == "aotinductor":
+        inputs["host"] = device.facts().features
     if candidate.format == "onnx":
         inputs["export"] = context.bench.recipe.export
     if candidate.precision in INTEGERS:

@@ -19,6 +19,8 @@ STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("fp16", "torchscript"): ("",),
     ("bf16", "torchscript"): ("",),
     ("int8", "torchscript"): ("", "onednn"),
+    ("fp32", "aotinductor"): ("",),
+    ("bf16", "aotinductor"): ("",),
 }
 """What can be made of each pair of a precision and a format: the usual one, and other ways that have a name."""
 

@@ -5,7 +5,7 @@ The libraries behind a builder load when it is called: each is heavy, and some a
 
 import torch
 
-from packager.builders import onnx, torchscript
+from packager.builders import aotinductor, onnx, torchscript
 from packager.builders.context import BuildContext, Builder
 from packager.candidates import NAMES
 from packager.export import Exported
@@ -26,6 +26,8 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["bf16.torchscript"]: torchscript.half(torch.bfloat16),
     NAMES["int8.torchscript"]: torchscript.int8,
     NAMES["int8-onednn.torchscript"]: torchscript.onednn,
+    NAMES["fp32.aotinductor"]: aotinductor.fp32,
+    NAMES["bf16.aotinductor"]: aotinductor.bf16,
 }
 
 

@@ -8,6 +8,7 @@ from packager.explain.divergence import Divergence, LayerDifference, first_diver
 from packager.explain.page import divergence_page, sentence
 from packager.explain.probe import Layer, Made, Probe
 from runner.bundle import INPUTS, Bundle
+from runner.errors import StepError
 from runner.measure import tensors
 from runner.measure.session import chosen
 from runner.measure.tensors import Tensors
@@ -54,6 +55,9 @@ def _made(source: Bundle, name: str, sample: int) -> Made:
         from packager.explain import probe_torchscript  # noqa: PLC0415 - heavy
 
         return probe_torchscript.make(content, artifact.engine)
+    if artifact.format != "onnx":
+        what = f"a file of {artifact.format} shows nothing of what lies between its layers"
+        raise StepError(what, where=name, advice="an ONNX or TorchScript artifact")
     from packager.explain import probe_onnx  # noqa: PLC0415 - heavy
 
     like = manifest.artifact(NAMED)

@@ -93,6 +93,7 @@ def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, sc
             threads=scenario.threads,
             device="cpu" if subject.stand_in else artifact.device,
             engine=artifact.engine,
+            spinning=subject.target.session.spinning,
             # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
             exact_int8=subject.target.machine == "aarch64",
         ),

@@ -139,7 +139,7 @@ def runtime_line(artifact: ArtifactReport) -> str:
     runtime = artifact.runtime
     if runtime is None:
         return NONE
-    package = {"onnx": "onnxruntime", "torchscript": "torch"}[runtime.name]
+    package = {"onnx": "onnxruntime", "torchscript": "torch", "aotinductor": "torch"}[runtime.name]
     provider = runtime.provider.replace("ExecutionProvider", "").removeprefix("torch ")
     return f"{package} {runtime.version}, {provider}"
 

@@ -21,6 +21,7 @@ STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("int8", "torchscript"): ("", "onednn"),
     ("fp32", "aotinductor"): ("",),
     ("bf16", "aotinductor"): ("",),
+    ("int8", "aotinductor"): ("",),
 }
 """What can be made of each pair of a precision and a format: the usual one, and other ways that have a name."""
 

@@ -10,7 +10,7 @@ from runner.manifest import INTEGERS
 
 ONNX = frozenset({"int8.onnx", "int8-qoperator.onnx", "int8-mixed.onnx"})
 TORCHSCRIPT = frozenset({"int8.torchscript", "int8-onednn.torchscript"})
-INT8 = ONNX | TORCHSCRIPT
+INT8 = ONNX | TORCHSCRIPT | {"int8.aotinductor"}
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
@@ -53,6 +53,11 @@ def of_use_to(artifact: str, plan: Quantize) -> Quantize:
 
 def hearers(keys: Sequence[str]) -> str:
     """Return, in words, the artifacts that hear of all these keys."""
-    names = sorted(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)))
+    names = usual(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)))
     *others, last = names
     return f"{', '.join(others)} and {last} hear" if others else f"{last} hears"
+
+
+def usual(names: Iterable[str]) -> list[str]:
+    """Return those that are made in the usual way: where these hear of a key, so do most of the other ways."""
+    return sorted(name for name in names if not NAMES[name].style)

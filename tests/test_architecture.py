@@ -118,7 +118,10 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
         "runner/device/portable.py",
     }
     assert {file for name, file in found if name == "onnxruntime"} == {"runner/runtimes/onnx.py"}
-    assert {file for name, file in found if name == "torch"} == {"runner/runtimes/torchscript.py"}
+    assert {file for name, file in found if name == "torch"} == {
+        "runner/runtimes/torchscript.py",
+        "runner/runtimes/aotinductor.py",
+    }
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
 
 

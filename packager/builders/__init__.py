@@ -28,6 +28,7 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["int8-onednn.torchscript"]: torchscript.onednn,
     NAMES["fp32.aotinductor"]: aotinductor.fp32,
     NAMES["bf16.aotinductor"]: aotinductor.bf16,
+    NAMES["int8.aotinductor"]: aotinductor.int8,
 }
 
 

@@ -93,6 +93,7 @@ def _compiled(program: "torch.export.ExportedProgram", folder: Path, cxx: str) -
     changed = {
         "cpp.cxx": (None, str(wrapper)),
         "freezing": True,
+        "cpp.dynamic_threads": True,  # else the code has as many as this process
         "fx_graph_cache": False,
         "cpp_cache_precompile_headers": False,  # they would lie outside the folder
     }

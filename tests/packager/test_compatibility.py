@@ -60,7 +60,7 @@ def test_what_can_be_granted_is_not_refused(plan: Recipe) -> None:
 
 def test_what_calibration_needs_is_asked_of_one_target_of_all() -> None:
     plan = Recipe(quantize=Quantize(ranges="mse"))
-    why = "only int8.onnx and int8.torchscript hear of it; another target, or leave it out"
+    why = "only int8.aotinductor, int8.onnx and int8.torchscript hear of it; another target, or leave it out"
     assert told(plan, CUDA, X86) == []
     assert told(plan, CUDA) == [f"ranges and {', '.join(sorted(each.name for each in CUDA.artifacts))}: {why}"]
 
@@ -217,12 +217,12 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx",), quantize=Quantize(keep_fp32=("linear",))),
-            "keep_fp32 and fp32.onnx: only int4-weights.onnx, int8-weights.onnx, int8.onnx and int8.torchscript hear "
+            "keep_fp32 and fp32.onnx: only int4-weights.onnx, int8-weights.onnx, int8.aotinductor, int8.onnx and int8.torchscript hear "
             "of it; add int8.onnx to --candidates",
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(qat=Qat())),
-            "qat and fp32.onnx, int8-weights.onnx: only int8.onnx and int8.torchscript hear of it; add int8.onnx to "
+            "qat and fp32.onnx, int8-weights.onnx: only int8.aotinductor, int8.onnx and int8.torchscript hear of it; add int8.onnx to "
             "--candidates",
         ),
         (
@@ -265,7 +265,7 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(ranges="mse", correct_bias=True)),
-            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8.onnx and int8.torchscript hear of it; "
+            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8.aotinductor, int8.onnx and int8.torchscript hear of it; "
             "add int8.onnx to --candidates",
         ),
         (

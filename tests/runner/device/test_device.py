@@ -53,7 +53,11 @@ def test_a_raspberry_pi_5_is_told_by_its_files(tmp_path: Path) -> None:
     assert facts.system == "Linux 6.6.31+rpt-rpi-2712, Debian GNU/Linux 12 (bookworm)"
     assert facts.environment == {"OMP_NUM_THREADS": "2"}
     kernels = {runtime.format: runtime.kernel for runtime in facts.runtimes}
-    assert kernels == {"onnx": "SDOT and UDOT", "torchscript": "QNNPACK on NEON, without dot product"}
+    assert kernels == {
+        "onnx": "SDOT and UDOT",
+        "torchscript": "QNNPACK on NEON, without dot product",
+        "aotinductor": "SDOT and UDOT",
+    }
 
 
 def test_a_raspberry_pi_5_tells_its_state(tmp_path: Path) -> None:
@@ -122,13 +126,13 @@ def test_a_virtual_x86_machine_with_vnni_is_told_by_its_files(tmp_path: Path) ->
     facts = device.facts(root, "x86_64")
     assert (facts.cpu, facts.virtual) == ("Example CPU", "virtual machine (QEMU Standard PC)")
     assert facts.features == ("f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni")
-    assert [runtime.kernel for runtime in facts.runtimes] == ["AVX512-VNNI", "AVX512-VNNI"]
+    assert [runtime.kernel for runtime in facts.runtimes] == ["AVX512-VNNI"] * 3
     assert device.state(root).frequency_mhz == 2050.0
 
 
 def test_x86_without_vnni_may_saturate(tmp_path: Path) -> None:
     facts = device.facts(tree(tmp_path, {"proc/cpuinfo": x86_cpuinfo(X86_AVX2)}), "x86_64")
-    assert [runtime.kernel for runtime in facts.runtimes] == ["AVX2 (may saturate)", "AVX2 (may saturate)"]
+    assert [runtime.kernel for runtime in facts.runtimes] == ["AVX2 (may saturate)"] * 3
     assert facts.virtual is None
 
 
@@ -273,6 +277,7 @@ def test_this_machine_is_told_too() -> None:
     assert {runtime.format: runtime.version is not None for runtime in facts.runtimes} == {
         "onnx": True,
         "torchscript": True,
+        "aotinductor": True,
     }
 
 

@@ -203,6 +203,10 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
         yield 'QAT and eager mode: the tool trains in FX graph mode; torch = "fx"'
     if plan.onnx == "pt2e" and plan.method == "dynamic":
         yield 'PT2E and dynamic quantization: --quantize static, or onnx = "onnxruntime"'
+    yield from _of_operators(plan, names, target)
+
+
+def _of_operators(plan: Quantize, names: set[str], target: Target) -> Iterator[str]:
     if plan.operators == "qoperator" and (plan.onnx == "pt2e" or plan.qat is not None):
         yield 'qoperator and PT2E, which QAT goes through for ONNX: it writes QDQ; operators = "qdq"'
     if "int8-qoperator.onnx" in names and target.activation_type == "int8":

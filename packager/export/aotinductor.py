@@ -86,7 +86,8 @@ def _compiled(program: "torch.export.ExportedProgram", folder: Path, cxx: str) -
     package = folder / "model.pt2"
     # A compiler of that very name, which tells no paths of this machine.
     wrapper = folder / Path(cxx).name
-    maps = [(str(folder), "."), (sysconfig.get_path("purelib"), "lib"), (sys.prefix, "env"), (str(Path.cwd()), "here")]
+    # Of several that fit the last one holds.
+    maps = [(str(Path.cwd()), "here"), (sys.prefix, "env"), (sysconfig.get_path("purelib"), "lib"), (str(folder), ".")]
     options = " ".join(f"'{PREFIX_MAP.format(*each)}'" for each in maps)
     wrapper.write_text(COMPILER.format(cxx=cxx, options=options), encoding="utf-8")
     wrapper.chmod(0o755)

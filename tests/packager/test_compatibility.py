@@ -217,12 +217,12 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx",), quantize=Quantize(keep_fp32=("linear",))),
-            "keep_fp32 and fp32.onnx: only int4-weights.onnx, int8-weights.onnx, int8.aotinductor, int8.onnx and int8.torchscript hear "
-            "of it; add int8.onnx to --candidates",
+            "keep_fp32 and fp32.onnx: only int4-weights.onnx, int8-weights.onnx, int8.aotinductor, int8.onnx and "
+            "int8.torchscript hear of it; add int8.onnx to --candidates",
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(qat=Qat())),
-            "qat and fp32.onnx, int8-weights.onnx: only int8.aotinductor, int8.onnx and int8.torchscript hear of it; add int8.onnx to "
+            "qat and fp32.onnx, int8-weights.onnx: only int8.onnx and int8.torchscript hear of it; add int8.onnx to "
             "--candidates",
         ),
         (
@@ -265,8 +265,8 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(ranges="mse", correct_bias=True)),
-            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8.aotinductor, int8.onnx and int8.torchscript hear of it; "
-            "add int8.onnx to --candidates",
+            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8.aotinductor, int8.onnx and "
+            "int8.torchscript hear of it; add int8.onnx to --candidates",
         ),
         (
             Recipe(quantize=Quantize(method="dynamic", onnx="pt2e")),

@@ -72,7 +72,7 @@ def test_a_package_answers_as_the_network(
 ) -> None:
     context = contexts.context(trained, contexts.bench(few_splits, tmp_path))
     made = builders.export(candidate(name), context, targets.load("x86"))
-    assert (b"qconv2d_pointwise" in made.content) == (name == "int8.aotinductor")
+    assert (b"qconv_pointwise" in made.content) == (name == "int8.aotinductor")
     path = tmp_path / "fp32.pt2"
     path.write_bytes(made.content)
     session = runtime.load(path, Options(threads=1))

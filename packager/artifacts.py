@@ -8,8 +8,8 @@ from packager.builders import BuildContext
 from packager.cache import versions
 from packager.candidates import OPTIMISED
 from packager.onnx_model import OnnxModel
-from runner import codec
-from runner.manifest import INTEGERS, Artifact, Candidate, Format, Machine, Target
+from runner import codec, device
+from runner.manifest import INTEGERS, Artifact, Candidate, Engine, Format, Target
 from runner.packing import Epoch
 
 SUFFIXES: dict[Format, str] = {
@@ -63,7 +63,7 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
 
     found = context.bench.cache.made(candidate.name, _inputs(candidate, context, target), make)
     facts = codec.read_json(Facts, (found.folder / FACTS).read_bytes())
-    quantized = candidate.precision == "int8" and candidate.format == "torchscript"
+    engine, native = _engine(candidate, target), candidate.format == "aotinductor"
     name = context.artifact(candidate)
     artifact = Artifact(
         name=name,
@@ -72,8 +72,9 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
         precision=candidate.precision,
         format=candidate.format,
         device=target.device,
-        machines=_machines(target) if quantized else (),
-        engine=target.engine if quantized else None,
+        machines=(target.machine,) if native or engine in ("x86", "fbgemm") else (),  # other engines are on both
+        engine=engine,
+        instructions=device.facts().features if native else (),
         opset=_opset(candidate, context) if candidate.format == "onnx" else None,
         dynamic_batch=facts.dynamic_batch,
         made_with={name: version for name, version in versions().items() if name in MAKERS[candidate.format]},
@@ -87,6 +88,8 @@ def _inputs(candidate: Candidate, context: BuildContext, target: Target) -> dict
         "network": context.network.key,
         "preprocess": context.bench.splits.preprocess,
     }
+    if candidate.format == "aotinductor":
+        inputs["host"] = device.facts().features
     if candidate.format in ("onnx", "openvino"):
         inputs["export"] = context.bench.recipe.export
     if candidate.precision in INTEGERS:
@@ -112,6 +115,8 @@ def _opset(candidate: Candidate, context: BuildContext) -> int:
     return max(opset, FIRST_WITH_INT4) if candidate.precision == "int4-weights" else opset
 
 
-def _machines(target: Target) -> tuple[Machine, ...]:
-    """Return where the quantization engine exists; qnnpack and onednn do on both."""
-    return ("x86_64",) if target.engine in ("x86", "fbgemm") else ()
+def _engine(candidate: Candidate, target: Target) -> Engine | None:
+    """Return the quantization engine that a file is made for."""
+    if candidate.precision != "int8" or candidate.format != "torchscript":
+        return None
+    return "onednn" if candidate.style == "onednn" else target.engine

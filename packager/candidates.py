@@ -12,13 +12,13 @@ QUICK, ALL = "quick", "all"
 STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("fp32", "onnx"): ("",),
     ("fp16", "onnx"): ("",),
-    ("int8", "onnx"): ("", "optimised"),
+    ("int8", "onnx"): ("", "qoperator", "mixed", "optimised"),
     ("int8-weights", "onnx"): ("",),
     ("int4-weights", "onnx"): ("",),
     ("fp32", "torchscript"): ("",),
     ("fp16", "torchscript"): ("",),
     ("bf16", "torchscript"): ("",),
-    ("int8", "torchscript"): ("",),
+    ("int8", "torchscript"): ("", "onednn"),
     ("fp32", "litert"): ("",),
     ("int8", "litert"): ("",),
     ("fp32", "openvino"): ("",),
@@ -26,6 +26,9 @@ STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("int8", "openvino"): ("",),
     ("fp32", "executorch"): ("",),
     ("int8", "executorch"): ("",),
+    ("fp32", "aotinductor"): ("",),
+    ("bf16", "aotinductor"): ("",),
+    ("int8", "aotinductor"): ("",),
 }
 """What can be made of each pair of a precision and a format: the usual one, and other ways that have a name."""
 

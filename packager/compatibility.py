@@ -91,7 +91,7 @@ def _add(keys: tuple[str, ...], targets: tuple[Target, ...]) -> str:
     if not any(target.device == "cpu" for target in targets):
         return "another target, or leave it out"
     hearers = heard.HEARD_BY[keys[0]]
-    return f"add {'int8.onnx' if 'int8.onnx' in hearers else min(hearers)} to --candidates"
+    return f"add {'int8.onnx' if 'int8.onnx' in hearers else heard.usual(hearers)[0]} to --candidates"
 
 
 def _integers(variant: Variant, target: Target) -> bool:
@@ -217,7 +217,13 @@ def _of_quantization(plan: Quantize, wanted: tuple[Candidate, ...], target: Targ
         yield 'QAT and eager mode: the tool trains in FX graph mode; torch = "fx"'
     if plan.onnx == "pt2e" and plan.method == "dynamic":
         yield 'PT2E and dynamic quantization: --quantize static, or onnx = "onnxruntime"'
+    yield from _of_operators(plan, names, target)
+
+
+def _of_operators(plan: Quantize, names: set[str], target: Target) -> Iterator[str]:
     if plan.operators == "qoperator" and (plan.onnx == "pt2e" or plan.qat is not None):
         yield 'qoperator and PT2E, which QAT goes through for ONNX: it writes QDQ; operators = "qdq"'
+    if "int8-qoperator.onnx" in names and target.activation_type == "int8":
+        yield f"int8-qoperator.onnx and {target.name}: no x86 machine can check signed activations in it; int8.onnx"
     if plan.operators == "qoperator" and target.activation_type == "int8" and "int8.onnx" in names:
         yield f'qoperator and {target.name}: no x86 machine can check signed activations in it; operators = "qdq"'

@@ -8,27 +8,30 @@ from packager.candidates import NAMES, OPTIMISED
 from packager.recipe import Quantize
 from runner.manifest import INTEGERS
 
-INT8 = frozenset({"int8.onnx", "int8.torchscript", "int8.executorch"})
-STATIC = frozenset({*INT8, OPTIMISED.name})
+ONNX = frozenset({"int8.onnx", "int8-qoperator.onnx", "int8-mixed.onnx", OPTIMISED.name})
+TORCHSCRIPT = frozenset({"int8.torchscript", "int8-onednn.torchscript"})
 LITERT = frozenset({"int8.litert"})
 BY_NNCF = frozenset({"int8.openvino"})
 """Static, with the ends of what calibration saw for ranges."""
+INT8 = ONNX | TORCHSCRIPT | {"int8.aotinductor", "int8.executorch"}
+TRAINED = TORCHSCRIPT | {"int8.onnx", "int8.executorch"} | BY_NNCF
+"""What quantization-aware training can make."""
 ALL = frozenset(name for name, each in NAMES.items() if each.precision in INTEGERS)
 HEARD_BY: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "method": STATIC | LITERT,
-        "torch": frozenset({"int8.torchscript"}),
+        "method": TORCHSCRIPT | {"int8.onnx", OPTIMISED.name, "int8.executorch"} | LITERT,
+        "torch": TORCHSCRIPT,
         "onnx": frozenset({"int8.onnx"}),
-        "operators": frozenset({"int8.onnx", OPTIMISED.name}),
-        "ranges": STATIC | LITERT,
-        "percentile": STATIC | LITERT,
-        "per_channel": STATIC | LITERT | BY_NNCF,
-        "symmetric": STATIC | BY_NNCF,
+        "operators": frozenset({"int8.onnx", "int8-mixed.onnx", OPTIMISED.name}),
+        "ranges": INT8 | LITERT,
+        "percentile": INT8 | LITERT,
+        "per_channel": INT8 | LITERT | BY_NNCF,
+        "symmetric": INT8 | BY_NNCF,
         "equalize": ALL,
-        "correct_bias": STATIC | LITERT | BY_NNCF,
+        "correct_bias": INT8 | LITERT | BY_NNCF,
         "keep_fp32": ALL,
-        "sensitivity": frozenset({"int8.onnx"}),
-        "qat": INT8 | BY_NNCF,
+        "sensitivity": ONNX - {OPTIMISED.name},
+        "qat": TRAINED,
     }
 )
 STATIC_ONLY = ("torch", "operators", "ranges", "symmetric", "equalize", "correct_bias")
@@ -55,7 +58,11 @@ def of_use_to(artifact: str, plan: Quantize) -> Quantize:
 
 def hearers(keys: Sequence[str]) -> str:
     """Return, in words, the artifacts that hear of all these keys."""
-    # What a search makes stands beside int8.onnx, and is asked for by other words.
-    names = sorted(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)) - {OPTIMISED.name})
+    names = usual(frozenset[str].intersection(*(HEARD_BY[key] for key in keys)))
     *others, last = names
     return f"{', '.join(others)} and {last} hear" if others else f"{last} hears"
+
+
+def usual(names: Iterable[str]) -> list[str]:
+    """Return those that are made in the usual way: where these hear of a key, so do most of the other ways."""
+    return sorted(name for name in names if not NAMES[name].style)

@@ -40,6 +40,14 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SessionSettings:
+    """How runtimes wait and work on a kind of machine."""
+
+    spinning: bool | None = None
+    """Whether threads wait busily for work, faster where nothing else runs; absent is as the runtime has it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """A kind of machine, as its TOML file describes it."""
 
@@ -60,6 +68,7 @@ class Target:
     reduce_range: bool = False
     """Take one bit less for weights in ONNX int8 artifacts: x86 CPUs without VNNI add two products in 16 bits, which
     saturates with all eight."""
+    session: SessionSettings = SessionSettings()
     artifacts: tuple[Candidate, ...]
     """What is made for it where nothing else is asked for: `--candidates quick`."""
     more: tuple[Candidate, ...] = ()

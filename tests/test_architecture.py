@@ -134,6 +134,7 @@ def test_the_runner_imports_of_others_only_what_a_bundle_carries_or_a_device_has
     assert {file for name, file in found if name == "torch"} == {
         "runner/runtimes/torchscript.py",
         "runner/runtimes/executorch.py",  # whose tensors are PyTorch's
+        "runner/runtimes/aotinductor.py",
     }
     assert {file for name, file in found if name == "cattrs"} == {"runner/codec.py"}
 

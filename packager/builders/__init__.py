@@ -5,7 +5,7 @@ The libraries behind a builder load when it is called: each is heavy, and some a
 
 import torch
 
-from packager.builders import executorch, litert, onnx, openvino, torchscript
+from packager.builders import aotinductor, executorch, litert, onnx, openvino, torchscript
 from packager.builders.context import BuildContext, Builder
 from packager.candidates import NAMES
 from packager.export import Exported
@@ -18,6 +18,8 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["fp16.onnx"]: onnx.fp16,
     NAMES["int8.onnx"]: onnx.int8,
     NAMES["int8-optimised.onnx"]: onnx.optimised,
+    NAMES["int8-qoperator.onnx"]: onnx.qoperator,
+    NAMES["int8-mixed.onnx"]: onnx.mixed,
     NAMES["int8-weights.onnx"]: onnx.weights(8),
     NAMES["int4-weights.onnx"]: onnx.weights(4),
     NAMES["fp32.torchscript"]: torchscript.fp32,
@@ -31,6 +33,10 @@ BUILDERS: dict[Candidate, Builder] = {
     NAMES["int8.openvino"]: openvino.int8,
     NAMES["fp32.executorch"]: executorch.fp32,
     NAMES["int8.executorch"]: executorch.int8,
+    NAMES["int8-onednn.torchscript"]: torchscript.onednn,
+    NAMES["fp32.aotinductor"]: aotinductor.fp32,
+    NAMES["bf16.aotinductor"]: aotinductor.bf16,
+    NAMES["int8.aotinductor"]: aotinductor.int8,
 }
 
 

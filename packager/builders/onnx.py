@@ -38,10 +38,34 @@ def fp16(context: BuildContext, _: Target) -> Exported:
 
 def int8(context: BuildContext, target: Target) -> Exported:
     """Return the network in int8, by the technique of the recipe."""
+    return _compact(_integer_onnx(context, context.order(target)))
+
+
+def qoperator(context: BuildContext, target: Target) -> Exported:
+    """Return the network in static int8, each integer layer as one operator."""
+    order = context.order(target)
+    _hold_static(order, "int8-qoperator.onnx")
+    return _compact(_integer_onnx(context, replace(order, plan=replace(order.plan, operators="qoperator"))))
+
+
+def mixed(context: BuildContext, target: Target) -> Exported:
+    """Return the network in static int8 where that is faster, and the rest in fp32."""
+    order = context.order(target)
+    _hold_static(order, "int8-mixed.onnx")
+    return _compact(_integer_onnx(context, order, mixed=True))
+
+
+def _compact(made: Exported) -> Exported:
     from packager.export import onnx_compact  # noqa: PLC0415 - heavy
 
-    made = _integer_onnx(context, context.order(target))
     return replace(made, content=onnx_compact.compact(made.content))
+
+
+def _hold_static(order: Order, name: str) -> None:
+    """Raise StepError where another technique was asked for than ONNX Runtime's own static one."""
+    if order.plan.qat is not None or order.plan.onnx == "pt2e" or order.plan.method == "dynamic":
+        what = f"{name} is made by ONNX Runtime's static quantization alone"
+        raise StepError(what, advice='--quantize static with onnx = "onnxruntime" and without [quantize.qat]')
 
 
 def optimised(context: BuildContext, target: Target) -> Exported:
@@ -67,7 +91,7 @@ def divisible(context: BuildContext, target: Target) -> "Source":
     return Source(order=order, whole=lambda: to_quantize(context, order), key=key, cache=bench.cache)
 
 
-def _integer_onnx(context: BuildContext, order: Order) -> Exported:
+def _integer_onnx(context: BuildContext, order: Order, *, mixed: bool = False) -> Exported:
     if order.plan.qat is not None:
         return learned(context, order)
     if order.plan.onnx == "pt2e":
@@ -81,7 +105,8 @@ def _integer_onnx(context: BuildContext, order: Order) -> Exported:
     whole = to_quantize(context, order, None if dynamic else "onnxruntime")
     if dynamic:
         return replace(whole, content=onnx_dynamic.quantize(whole.content, order))
-    return replace(whole, content=onnx_static.quantize(whole.content, order, dynamic_batch=whole.dynamic_batch))
+    content = onnx_static.quantize(whole.content, order, dynamic_batch=whole.dynamic_batch, mixed=mixed)
+    return replace(whole, content=content)
 
 
 def to_quantize(context: BuildContext, order: Order, integers: Integers | None = "onnxruntime") -> Exported:

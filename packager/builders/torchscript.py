@@ -35,6 +35,11 @@ def int8(context: BuildContext, target: Target) -> Exported:
     return _export((eager if order.plan.torch == "eager" else fx).quantize(module, order), context)
 
 
+def onednn(context: BuildContext, target: Target) -> Exported:
+    """Return the same for the engine onednn, whatever the target's own is."""
+    return int8(context, replace(target, engine="onednn"))
+
+
 def _export(module: nn.Module, context: BuildContext) -> Exported:
     from packager.export import torchscript  # noqa: PLC0415 - deprecated, and loaded by nobody else
 

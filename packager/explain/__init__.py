@@ -60,9 +60,6 @@ def _made(source: Bundle, name: str, sample: int) -> Made:
         from packager.explain import probe_torchscript  # noqa: PLC0415 - heavy
 
         return probe_torchscript.make(content, artifact.engine)
-    if artifact.format not in PROBED:
-        what = f"nothing sees between the layers of {artifact.format} files"
-        raise StepError(what, where=name, advice="explain the ONNX or TorchScript artifact of the same network")
     from packager.explain import probe_onnx  # noqa: PLC0415 - heavy
 
     like = manifest.artifact(NAMED)

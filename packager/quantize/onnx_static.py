@@ -14,6 +14,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 from packager.export.onnx import stripped
 from packager.quantize import Order
 from packager.quantize.onnx_graph import CANNOT, WAY_OUT, kept, layers, prepared
+from packager.quantize.onnx_mixed import integers_where_they_pay
 from packager.quantize.onnx_operators import operators
 from packager.quantize.onnx_own_weights import give_own_weights
 from packager.quantize.onnx_ranges import Ranges, ranges
@@ -25,8 +26,8 @@ from runner.manifest import IntegerType
 TYPES: dict[IntegerType, QuantType] = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 
 
-def quantize(content: bytes, order: Order, *, dynamic_batch: bool = True) -> bytes:
-    """Return the file in int8.
+def quantize(content: bytes, order: Order, *, dynamic_batch: bool = True, mixed: bool = False) -> bytes:
+    """Return the file in int8; `mixed` leaves in fp32 what is not faster so.
 
     Raises StepError where a range is not finite, `keep_fp32` names no layer, or the operators cannot be run here.
     """
@@ -39,6 +40,8 @@ def quantize(content: bytes, order: Order, *, dynamic_batch: bool = True) -> byt
     excluded = {layer.node for layer in kept(layers(model), order.plan.keep_fp32)}
     found = ranges(model, order, dynamic_batch=dynamic_batch)
     nodes = [node.name for node in model.graph.node if node.name not in excluded]
+    if mixed:
+        nodes = integers_where_they_pay(model, excluded)
     return integers(model, found, order, nodes)
 
 

@@ -35,10 +35,10 @@ ARM_FEATURES = {
 AVX512_NONE, AVX2_NONE = "AVX-512 without VNNI (may saturate)", "AVX2 (may saturate)"
 X86_KERNELS: tuple[tuple[tuple[Format, ...], str, str], ...] = (
     (("onnx", "openvino"), "amx_int8", "AMX int8"),
-    (("onnx", "torchscript", "openvino"), "avx512_vnni", "AVX512-VNNI"),
+    (("onnx", "torchscript", "openvino", "aotinductor"), "avx512_vnni", "AVX512-VNNI"),
     (("onnx", "openvino"), "avx_vnni", "AVX-VNNI"),
-    (("onnx", "torchscript", "openvino"), "avx512bw", AVX512_NONE),
-    (("onnx", "torchscript", "openvino"), "avx2", AVX2_NONE),
+    (("onnx", "torchscript", "openvino", "aotinductor"), "avx512bw", AVX512_NONE),
+    (("onnx", "torchscript", "openvino", "aotinductor"), "avx2", AVX2_NONE),
 )
 """Which runtimes have int8 kernels for which feature, best first, and what to call them."""
 X86_NONE = "none (SSE only: may saturate)"

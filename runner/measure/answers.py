@@ -103,6 +103,7 @@ def make_options(artifact: Artifact, target: Target, threads: int, *, stand_in: 
         threads=threads,
         device="cpu" if stand_in else artifact.device,
         engine=artifact.engine,
+        spinning=target.session.spinning,
         # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
         exact_int8=target.machine == "aarch64",
     )

@@ -26,6 +26,10 @@ class Options:
     """The quantization engine that a TorchScript int8 artifact was made for."""
     exact_int8: bool = False
     """Take no int8 instruction that saturates, where the runtime leaves a choice: answers before speed."""
+    spinning: bool | None = None
+    """Whether threads wait busily for work, where the runtime leaves a choice; None is as the runtime has it."""
+    as_stored: bool = False
+    """Run the very operators of the file, and not what the runtime makes of them for speed: for probes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +146,7 @@ KNOWN: Mapping[Format, Known] = MappingProxyType(
             distributions=("executorch",),
             needs=("torch",),
         ),
+        "aotinductor": Known(module="runner.runtimes.aotinductor", package="torch", distributions=("torch",)),
     }
 )
 

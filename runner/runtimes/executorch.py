@@ -80,7 +80,7 @@ class ExecuTorchSession:
 
     @property
     def thread_safe(self) -> bool:
-        """False: a method has one place for its input, and one for its answer."""
+        """Return False: a method has one place for its input, and one for its answer."""
         return False
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -41,7 +41,7 @@ class LiteRtSession:
 
     @property
     def thread_safe(self) -> bool:
-        """False: an interpreter has one place for its input, and one for its answer."""
+        """Return False: an interpreter has one place for its input, and one for its answer."""
         return False
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

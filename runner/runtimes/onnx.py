@@ -196,6 +196,8 @@ def _session_options(options: Options) -> onnxruntime.SessionOptions:
     settings.log_severity_level = ONLY_ERRORS
     if options.device != "cpu":
         settings.add_session_config_entry(RECORD_PLACEMENT, "1")
+    if options.spinning is not None:
+        settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
     if options.exact_int8:
         settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings

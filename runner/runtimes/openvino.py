@@ -64,7 +64,7 @@ class OpenVinoSession:
 
     @property
     def thread_safe(self) -> bool:
-        """False: a request has one place for its input, and one for its answer."""
+        """Return False: a request has one place for its input, and one for its answer."""
         return False
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

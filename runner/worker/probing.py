@@ -1,6 +1,7 @@
 """What lies between the layers of an artifact, for one sample: by a file that was made from it and returns that too."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,9 @@ def probe(order: Order, probing: Probing) -> Mapping[str, object]:
     runtime = load_runtime(job.format)
     inputs = prepared(job, probing.sample, 1)
     # One after the other, and each is let go: a board may have no room for both.
-    logits = runtime.load(job.file, job.options).run(inputs)
-    session = runtime.load(probing.file, job.options)
+    options = replace(job.options, as_stored=True)
+    logits = runtime.load(job.file, options).run(inputs)
+    session = runtime.load(probing.file, options)
     found = session.tensors(inputs)
     with order.output.open("wb") as file:
         np.savez_compressed(file, logits, *found)

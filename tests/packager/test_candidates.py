@@ -55,8 +55,8 @@ def test_the_words_quick_and_all_stand_for_what_a_target_makes() -> None:
         ("fp32", "did you mean 'fp32.onnx'?"),
         (
             "",
-            "there are fp32.onnx, fp16.onnx, int8.onnx, int8-optimised.onnx, int8-weights.onnx, int4-weights.onnx, "
-            "fp32.torchscript, ",
+            "there are fp32.onnx, fp16.onnx, int8.onnx, int8-qoperator.onnx, int8-mixed.onnx, "
+            "int8-optimised.onnx, int8-weights.onnx, ",
         ),
     ],
 )

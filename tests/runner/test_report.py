@@ -61,7 +61,7 @@ def newest_of_1_2() -> Report:
         whole,
         schema="1.2",
         settings=replace(whole.settings, minimise="latency"),
-        packing=replace(whole.packing, contenders=()),
+        packing=replace(whole.packing, contenders=(), optimised=()),
         device=replace(whole.device, gpu=None, gpu_unknown=""),
         before=replace(whole.before, gpu=None),
         after=replace(whole.after, gpu=None),

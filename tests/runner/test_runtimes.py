@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,3 +188,43 @@ def test_fp32_on_a_gpu_is_not_rounded_to_tf32(tmp_path: Path) -> None:
     torchscript.load(networks.write_torchscript(tmp_path / "net.pt"), Options(threads=1))
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (False, False)
     assert onnx.PROVIDER_OPTIONS["cuda"] == {"device_id": "0", "use_tf32": "0"}
+
+
+# What a runtime makes of a file at load
+
+
+def wide(folder: Path) -> Path:
+    """Write a network with more weights than the least for oneDNN's layouts."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 512, 3), torch.nn.ReLU(), torch.nn.Conv2d(512, 256, 3)).eval()
+    path = folder / "wide.pt"
+    with warnings.catch_warnings(action="ignore"):
+        traced = torch.jit.trace(network, torch.zeros(1, 1, 8, 8))  # type: ignore[no-untyped-call]
+        torch.jit.freeze(traced).save(str(path))
+    return path
+
+
+def test_a_large_fp32_file_is_optimised_at_load_and_answers_the_same_for_any_batch(tmp_path: Path) -> None:
+    path = wide(tmp_path)
+    fast, stored = (torchscript.load(path, Options(threads=1, as_stored=each)) for each in (False, True))
+    kinds = [{node.kind() for node in each.module.inlined_graph.nodes()} for each in (fast, stored)]
+    assert any("mkldnn" in kind for kind in kinds[0])
+    assert not any("mkldnn" in kind for kind in kinds[1])
+    for count in (1, 3, 5):
+        np.testing.assert_allclose(fast.run(INPUTS[:count]), stored.run(INPUTS[:count]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_small_file_runs_as_it_is(tmp_path: Path) -> None:
+    session = torchscript.load(networks.write_torchscript(tmp_path / "net.pt"), Options(threads=1))
+    assert not any("mkldnn" in node.kind() for node in session.module.inlined_graph.nodes())
+
+
+@pytest.mark.parametrize(("spinning", "expected"), [(True, "1"), (False, "0")])
+def test_onnx_runtimes_threads_spin_as_the_target_says(spinning: bool, expected: str) -> None:
+    settings = onnx._session_options(Options(threads=1, spinning=spinning))
+    assert settings.get_session_config_entry("session.intra_op.allow_spinning") == expected
+
+
+def test_by_default_spinning_is_left_to_onnx_runtime() -> None:
+    settings = onnx._session_options(Options(threads=1))
+    with pytest.raises(RuntimeError, match="allow_spinning"):
+        settings.get_session_config_entry("session.intra_op.allow_spinning")

@@ -60,6 +60,7 @@ def test_a_raspberry_pi_5_is_told_by_its_files(tmp_path: Path) -> None:
         "litert": "SDOT and UDOT",
         "executorch": "SDOT and UDOT",
         "openvino": "SDOT and UDOT",
+        "aotinductor": "SDOT and UDOT",
     }
 
 
@@ -141,6 +142,7 @@ def test_x86_without_vnni_may_saturate(tmp_path: Path) -> None:
         "litert": "AVX2",
         "openvino": "AVX2 (may saturate)",
         "executorch": "AVX2",
+        "aotinductor": "AVX2 (may saturate)",
     }
     assert facts.virtual is None
 
@@ -289,6 +291,7 @@ def test_this_machine_is_told_too() -> None:
         "litert": True,
         "executorch": find_spec("executorch") is not None,
         "openvino": True,
+        "aotinductor": True,
     }
 
 

@@ -60,7 +60,8 @@ def test_what_can_be_granted_is_not_refused(plan: Recipe) -> None:
 
 def test_what_calibration_needs_is_asked_of_one_target_of_all() -> None:
     plan = Recipe(quantize=Quantize(ranges="mse"))
-    why = "only int8.litert, int8.onnx and int8.torchscript hear of it; another target, or leave it out"
+    hear = "int8.aotinductor, int8.executorch, int8.litert, int8.onnx and int8.torchscript hear of it"
+    why = f"only {hear}; another target, or leave it out"
     assert told(plan, CUDA, X86) == []
     assert told(plan, CUDA) == [f"ranges and {', '.join(sorted(each.name for each in CUDA.artifacts))}: {why}"]
 
@@ -217,14 +218,13 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
         ),
         (
             Recipe(candidates=("fp32.onnx",), quantize=Quantize(keep_fp32=("linear",))),
-            "keep_fp32 and fp32.onnx: only int4-weights.onnx, int8-weights.onnx, int8.litert, int8.onnx and "
-            "int8.torchscript hear of it; add int8.onnx to --candidates",
+            "keep_fp32 and fp32.onnx: only int4-weights.onnx, int8-weights.onnx, int8.aotinductor, int8.executorch, "
+            "int8.litert, int8.onnx, int8.openvino and int8.torchscript hear of it; add int8.onnx to --candidates",
         ),
         (
             Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(qat=Qat())),
-            "qat and fp32.onnx, int8-weights.onnx: only "
-            "int8.executorch, int8.onnx and int8.torchscript hear of it; add int8.onnx to "
-            "--candidates",
+            "qat and fp32.onnx, int8-weights.onnx: only int8.executorch, int8.onnx, int8.openvino and int8.torchscript "
+            "hear of it; add int8.onnx to --candidates",
         ),
         (
             Recipe(models=("resnet8", "small_cnn"), model=Model(weights="pretrained")),
@@ -265,9 +265,11 @@ def test_what_all_targets_have_by_default_is_possible_for_all_of_them() -> None:
             "percentile and min-max ranges: it is for no others; --ranges percentile",
         ),
         (
-            Recipe(candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(ranges="mse", correct_bias=True)),
-            "ranges, correct_bias and fp32.onnx, int8-weights.onnx: only int8.litert, int8.onnx and int8.torchscript "
-            "hear of it; add int8.onnx to --candidates",
+            Recipe(
+                candidates=("fp32.onnx", "int8-weights.onnx"), quantize=Quantize(ranges="percentile", percentile=99.0)
+            ),
+            "ranges, percentile and fp32.onnx, int8-weights.onnx: only int8.aotinductor, int8.executorch, int8.litert, "
+            "int8.onnx and int8.torchscript hear of it; add int8.onnx to --candidates",
         ),
         (
             Recipe(quantize=Quantize(method="dynamic", onnx="pt2e")),

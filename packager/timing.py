@@ -26,10 +26,12 @@ def time(
     seed: int,
     progress: Progress,
     round_over: Callable[[], None] = lambda: None,
+    *,
+    title: str = "",
 ) -> None:
     """Fill in the courses, in rounds; `round_over` may end them before the plan does."""
-    title = ", ".join(dict.fromkeys(each.name for each in courses))
-    with progress.task(f"{title}: timing", plan.processes * len(courses)) as advance:
+    names = ", ".join(dict.fromkeys(each.name for each in courses))
+    with progress.task(title or f"{names}: timing", plan.processes * len(courses)) as advance:
         time_in_rounds(courses, plan, seed, instruments(), advance, round_over)
 
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from packager import timing
 from packager.asking import subject
 from packager.making import Made
 from packager.prepared import Prepared
 from runner.fastest import cost
 from runner.manifest import Target
 from runner.measure import latency
-from runner.measure.answers import make_job
 from runner.measure.latency import Plan
-from runner.measure.rounds import Course, instruments, time_in_rounds
+from runner.measure.rounds import Course
 from runner.report import Latency
 
 FIRST_LOOK = Plan(processes=1, warmup_s=0.2, timed_s=0.4)
@@ -46,16 +46,12 @@ def _cost_ns(course: Course, prepared: Prepared) -> float | None:
 
 
 def _time(courses: Sequence[Course], plan: Plan, prepared: Prepared) -> None:
-    with prepared.bench.progress.task("choose", plan.processes * len(courses)) as advance:
-        time_in_rounds(courses, plan, prepared.settings.seed, instruments(), advance)
+    timing.time(courses, plan, prepared.settings.seed, prepared.bench.progress, title="choose")
 
 
 def _course(made: Made, target: Target, prepared: Prepared) -> Course:
-    questions, scenario = prepared.evaluation.questions, prepared.settings.scenario
-    artifact = made.built.artifact
-    job = make_job(subject(made.built, target), questions.locate(), questions.preprocess, scenario)
-    if made.given.runtime.device == "cpu":
-        job = replace(job, options=replace(job.options, device="cpu"))
-    return Course(
-        name=artifact.name, job=job, scenario=scenario, answers=made.given.logits, precision=artifact.precision
-    )
+    asked = subject(made.built, target)
+    # What the CPU has answered in the place of a device, it is timed on too.
+    stands_in = made.given.runtime.device != made.built.artifact.device
+    asked = replace(asked, stand_in=stands_in)
+    return timing.course(asked, made.given.logits, prepared.evaluation.questions, prepared.settings)

@@ -94,6 +94,29 @@ class Session(Protocol):
         """Return what was taken of the accelerator's memory; None on a CPU, and where the runtime does not tell."""
 
 
+class OnCpuAlone:
+    """What sessions share whose runtime knows no accelerator, and has one place for a sample and its answer."""
+
+    __slots__ = ()
+
+    @property
+    def thread_safe(self) -> bool:
+        """Return False: of two calls at once, each might get the answer of the other."""
+        return False
+
+    def device_ns(self, inputs: "NDArray[np.float32]") -> int | None:
+        """Return None: there are no events on a CPU."""
+        return None
+
+    def placement(self) -> Placement | None:
+        """Return None: all of it is on the CPU."""
+        return None
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return None: there is no accelerator."""
+        return None
+
+
 class Runtime(Protocol):
     """What each module of this folder offers."""
 

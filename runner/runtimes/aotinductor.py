@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from runner.device.cpu import features
 from runner.errors import RuntimeUnavailable
 from runner.operators import OperatorTime
-from runner.runtimes import DeviceMemory, Options, Placement, Profiling
+from runner.runtimes import OnCpuAlone, Options, Profiling
 
 NEEDS = "extra/edgepack.json"
 """The entry of a package, after the folder that holds all, that says which CPU and which torch it is for."""
@@ -35,17 +35,12 @@ class Needs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AotInductorSession:
+class AotInductorSession(OnCpuAlone):
     """A package, loaded."""
 
     loader: torch._C._aoti.AOTIModelPackageLoader
     provider: str
     version: str
-
-    @property
-    def thread_safe(self) -> bool:
-        """Return False: nothing that PyTorch says of its packages promises it."""
-        return False
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples."""
@@ -57,18 +52,6 @@ class AotInductorSession:
     def tensors(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.generic], ...]:
         """Return the logits: compiled code has no other outputs."""
         return (self.run(inputs),)
-
-    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
-        """Return None: there are no events on a CPU."""
-        return None
-
-    def placement(self) -> Placement | None:
-        """Return None: all of a package is on its one device."""
-        return None
-
-    def device_memory(self) -> DeviceMemory | None:
-        """Return None: on a CPU there is none."""
-        return None
 
 
 def load(path: Path, options: Options) -> AotInductorSession:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from runner.errors import RuntimeUnavailable, first_line
 from runner.operators import OperatorTime
-from runner.runtimes import DeviceMemory, Options, Placement, Profiling, installed_version
+from runner.runtimes import OnCpuAlone, Options, Profiling, installed_version
 
 EXTENSIONS = ("executorch.extension.pybindings._C", "executorch.extension.pybindings._portable_lib")
 """Where its C++ is, since 1.1 and before. By itself: the packages around it take longer to import than all else."""
@@ -69,7 +69,7 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, weakref_slot=True, eq=False)
-class ExecuTorchSession:
+class ExecuTorchSession(OnCpuAlone):
     """An ExecuTorch artifact. Not for two threads at once: its buffers are one set. Another session has its own."""
 
     program: object
@@ -77,11 +77,6 @@ class ExecuTorchSession:
     method: Method
     version: str
     provider: str = "XNNPACK"
-
-    @property
-    def thread_safe(self) -> bool:
-        """Return False: a method has one place for its input, and one for its answer."""
-        return False
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples, in memory of their own."""
@@ -91,19 +86,6 @@ class ExecuTorchSession:
     def tensors(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.generic], ...]:
         """Return every output for prepared samples."""
         return tuple(each.numpy() for each in self._outputs(inputs))
-
-    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
-        """Return None: there is no accelerator."""
-        del inputs
-        return None
-
-    def placement(self) -> Placement | None:
-        """Return None: the file itself says what XNNPACK computes, and all of it is on the CPU."""
-        return None
-
-    def device_memory(self) -> DeviceMemory | None:
-        """Return None: there is no accelerator."""
-        return None
 
     def _outputs(self, inputs: NDArray[np.float32]) -> list[torch.Tensor]:
         with _out_of_memory():

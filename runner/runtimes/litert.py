@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runner.errors import RuntimeUnavailable, first_line
 from runner.operators import OperatorTime
-from runner.runtimes import DeviceMemory, Options, Placement, Profiling
+from runner.runtimes import OnCpuAlone, Options, Profiling
 
 DELEGATE = "DELEGATE"
 """What the interpreter calls each part of a graph that XNNPACK has taken over."""
@@ -24,7 +24,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(kw_only=True, slots=True)
-class LiteRtSession:
+class LiteRtSession(OnCpuAlone):
     """A LiteRT artifact in an interpreter, which is laid out for one number of samples at a time."""
 
     interpreter: Interpreter
@@ -38,11 +38,6 @@ class LiteRtSession:
     """Of one sample."""
     provider: str
     version: str
-
-    @property
-    def thread_safe(self) -> bool:
-        """Return False: an interpreter has one place for its input, and one for its answer."""
-        return False
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples: a copy, which the next call leaves alone."""
@@ -58,18 +53,6 @@ class LiteRtSession:
         logits = self.run(inputs)
         further = self.interpreter.get_output_details()[1:]
         return (logits, *(np.asarray(self.interpreter.get_tensor(each["index"])) for each in further))
-
-    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
-        """Return None: there is no accelerator."""
-        return None
-
-    def placement(self) -> Placement | None:
-        """Return None: all of it is on the CPU."""
-        return None
-
-    def device_memory(self) -> DeviceMemory | None:
-        """Return None: there is no accelerator."""
-        return None
 
     def _lay_out(self, batch: int) -> None:
         """Make room for another number of samples; one that fails leaves it as good as unloaded."""

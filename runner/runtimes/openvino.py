@@ -16,7 +16,7 @@ from runner.archive import MalformedError
 from runner.errors import RuntimeUnavailable, first_line
 from runner.openvino_file import Parts
 from runner.operators import OperatorTime, Span, operator_times
-from runner.runtimes import DeviceMemory, Options, Placement, Profiling
+from runner.runtimes import OnCpuAlone, Options, Profiling
 
 # The package imports its converter, which no session needs: it takes more than half of the import's time and memory,
 # and tells OpenVINO's maker of every import. What is None here cannot be imported, and the package goes on without it.
@@ -44,7 +44,7 @@ Settings = Mapping[str, str | int | bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OpenVinoSession:
+class OpenVinoSession(OnCpuAlone):
     """An OpenVINO artifact, compiled for each size of batch that it is given.
 
     Compiled for any size at once, MobileNetV2 takes 1.4 times as long for one image, a network of 0.2 ms 1.05.
@@ -61,11 +61,6 @@ class OpenVinoSession:
     """The file's."""
     provider: str = DEVICE
     version: str = VERSION
-
-    @property
-    def thread_safe(self) -> bool:
-        """Return False: a request has one place for its input, and one for its answer."""
-        return False
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of prepared samples, an array of their own."""
@@ -95,18 +90,6 @@ class OpenVinoSession:
             return self.core.compile_model(self.model, DEVICE, dict(self.settings)).create_infer_request()
         except RuntimeError as error:
             raise _unreadable(error, self.name) from None
-
-    def device_ns(self, inputs: NDArray[np.float32]) -> int | None:
-        """Return None: nothing runs on an accelerator."""
-        return None
-
-    def placement(self) -> Placement | None:
-        """Return None: all runs on the CPU."""
-        return None
-
-    def device_memory(self) -> DeviceMemory | None:
-        """Return None, as above."""
-        return None
 
 
 def load(path: Path, options: Options) -> OpenVinoSession:

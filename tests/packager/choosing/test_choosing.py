@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+import packager.timing
 import targets
 from packager import choosing, making, prepared, recipe
 from packager.candidates import candidate
@@ -109,7 +110,7 @@ class OneDies(Subprocesses):
 
 
 def test_what_cannot_be_timed_is_not_kept_and_says_why(chosen: Choosing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "instruments", lambda: instruments(OneDies()))
+    monkeypatch.setattr(packager.timing, "instruments", lambda: instruments(OneDies()))
     found = {each.name: each for each in chosen(HERE, recipe.Choose()).contenders}
     assert found["int8.onnx"].cost_ns is not None
     assert not found["int8.torchscript"].kept

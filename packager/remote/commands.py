@@ -10,7 +10,7 @@ from packager.remote.bench import Order
 from packager.remote.destination import Destination
 from packager.remote.display import Display
 from packager.remote.doctor import diagnose
-from packager.remote.doctor_page import doctor_page
+from packager.remote.doctor.page import doctor_page
 from packager.remote.fleet import FleetOrder
 from packager.remote.line import Patience
 from packager.remote.page import fleet_page

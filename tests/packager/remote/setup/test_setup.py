@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from packager.remote import venv_program
 from packager.remote.messages import BoardFacts
-from packager.remote.setup import prepare
+from packager.remote.setup import prepare, venv_program
 from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.progress import Silent
 from tests.fakes import RecordingProgress
 from tests.packager.remote.boards import FolderBoard, board_facts
-from tests.packager.remote.wheel_files import wheel
+from tests.packager.remote.setup.wheel_files import wheel
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 (PIP,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")

@@ -4,9 +4,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager.remote import pip, venv_program
 from packager.remote.board import Board
 from packager.remote.link import Listener
+from packager.remote.setup import pip, venv_program
 from runner import codec
 from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable, first_line
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from packager.remote.environment import BoardPython
-from packager.remote.wheels import Store, Wheel, collect, read_wheel
+from packager.remote.setup.wheels import Store, Wheel, collect, read_wheel
 from runner.errors import RuntimeUnavailable, StepError
 from tests.fakes import RecordingProgress
-from tests.packager.remote.wheel_files import wheel
+from tests.packager.remote.setup.wheel_files import wheel
 
 PI = BoardPython(machine="aarch64", version="3.11.2", glibc=(2, 36))
 PC = BoardPython(machine="x86_64", version="3.12.4", glibc=(2, 36))

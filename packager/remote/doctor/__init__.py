@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager import writer
-from packager.remote import link, outlook
+from packager.remote import link
 from packager.remote.board import Board, interpreter
 from packager.remote.destination import Destination
+from packager.remote.doctor import outlook
+from packager.remote.doctor.outlook import Outlook
 from packager.remote.failures import NoPythonError
 from packager.remote.link import Listener
 from packager.remote.messages import BoardFacts, NoPython
-from packager.remote.outlook import Outlook
 from runner import codec, install
 from runner.facts import DeviceFacts, DeviceState
 

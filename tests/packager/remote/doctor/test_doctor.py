@@ -11,11 +11,11 @@ import pytest
 
 from packager.remote import ssh
 from packager.remote.doctor import Diagnosis, Lack, examine, without_python
-from packager.remote.doctor_page import doctor_page
+from packager.remote.doctor.outlook import features_in
+from packager.remote.doctor.page import doctor_page
 from packager.remote.failures import NoPythonError
 from packager.remote.link import Listener
 from packager.remote.messages import BoardFacts, Message, NoPython
-from packager.remote.outlook import features_in
 from runner import codec, device
 from runner.render.page import as_text
 from tests.packager.remote.boards import PI5, FolderBoard, board_facts

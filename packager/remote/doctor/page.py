@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from packager.remote.doctor import Diagnosis
+from packager.remote.doctor.outlook import Outlook
 from packager.remote.messages import BoardFacts, NoPython
-from packager.remote.outlook import Outlook
 from runner.render import units
 from runner.render.device import device_line, device_rows, instruction_lines
 from runner.render.page import Block, Listing, Page, Table, Title

@@ -24,8 +24,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from packager.remote import pip
 from packager.remote.environment import BoardPython
+from packager.remote.setup import pip
 from runner.errors import RuntimeUnavailable, StepError
 from runner.install import NO_DEPS
 from runner.progress import Progress, Silent

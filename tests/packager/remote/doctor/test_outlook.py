@@ -1,6 +1,6 @@
 import pytest
 
-from packager.remote.outlook import features_in, outlooks, target_for, trouble
+from packager.remote.doctor.outlook import features_in, outlooks, target_for, trouble
 from runner.device.forecast import ONNX_VNNI
 from tests.runner.device.trees import PI4_FEATURES, PI5_FEATURES, X86_AVX2, X86_VNNI
 

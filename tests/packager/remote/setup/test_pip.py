@@ -1,6 +1,6 @@
 import pytest
 
-from packager.remote.pip import failure
+from packager.remote.setup.pip import failure
 
 NO_NETWORK = (
     "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError("

@@ -8,12 +8,13 @@ from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
 from packager.cache import default_folder
-from packager.remote import link, venv, wheels
+from packager.remote import link
 from packager.remote.board import Board, board_python, interpreter
 from packager.remote.link import Listener
-from packager.remote.venv import Answer, Order
-from packager.remote.venv_program import STEP
-from packager.remote.wheels import Store, Wheel
+from packager.remote.setup import venv, wheels
+from packager.remote.setup.venv import Answer, Order
+from packager.remote.setup.venv_program import STEP
+from packager.remote.setup.wheels import Store, Wheel
 from runner import install
 from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.manifest import Format

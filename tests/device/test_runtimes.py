@@ -1,53 +1,89 @@
-"""The runtimes of a board are aarch64's own, and a board has those alone that it was given."""
+"""What every runtime answers on aarch64: a program there loads one bundle's artifacts, as `runner.load` offers them."""
+
+import json
+from pathlib import Path
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
-from tests import networks
+from runner.bundle import Bundle, open_bundle
+from runner.fastest import MOST_FLIPS
+from runner.measure.accuracy import snr_db
+from tests.device import story
 from tests.device.machines import Board
+from tests.device.wheels import Wheels
 
-NAMES = (
-    "import importlib.util as it; print(*(n for n in ('numpy', 'onnxruntime', 'psutil', 'torch') if it.find_spec(n)))"
-)
-ENGINES = """
-import torch
-torch.backends.quantized.engine = "qnnpack"
-values = torch.quantize_per_tensor(torch.tensor([-1.0, 0.5, 2.0]), 0.5, 10, torch.quint8)
-print(torch.__version__, torch.backends.quantized.supported_engines)
-print(torch.nn.functional.relu(values).int_repr().tolist())
+ARTIFACTS: dict[str, tuple[Wheels, ...]] = {
+    "int8.litert": ("ai_edge_litert",),
+    "int8.executorch": ("executorch", "torch"),
+    "int8.openvino": ("openvino",),
+}
+LEAST_SNR_DB = 20.0
+"""Of OpenVINO's int8 between x86 and ARM, whose kernels are not the same."""
+PROGRAM = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, "net.edgepack")
+import numpy, runner
+from runner.bundle import INPUTS, open_bundle
+bundle = Path("net.edgepack")
+with runner.load(bundle, prefer="{name}", threads=1) as network:
+    numpy.save("logits.npy", network(numpy.array(open_bundle(bundle).locate(INPUTS).open())))
+    print(json.dumps([network.choice.name, str(network.choice)]))
 """
-
-ANSWERS = """
-import numpy, onnxruntime
-session = onnxruntime.InferenceSession("fp32.onnx", providers=["CPUExecutionProvider"])
-numpy.save("logits.npy", session.run(None, {"input": numpy.load("inputs.npy")})[0])
-"""
+# torch and ExecuTorch take most of a minute to import there.
+pytestmark = pytest.mark.timeout(900)
 
 
-def test_a_board_has_the_packages_that_it_was_given_and_no_others(pi5: Board) -> None:
-    pi5.has()
-    assert pi5.ssh("python3 -", given=NAMES).stdout == "\n"
-    pi5.has("numpy", "psutil")
-    assert pi5.ssh("python3 -", given=NAMES).stdout == "numpy psutil\n"
-    pi5.has("numpy", "onnxruntime")
-    assert pi5.ssh("python3 -", given=NAMES).stdout == "numpy onnxruntime\n"
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with an int8 artifact of each runtime that has kernels of its own for ARM."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    names = ",".join(("fp32.onnx", *ARTIFACTS))
+    small = ("--model", "small_cnn", "--epochs", 1, "--eval-samples", 100, "--no-cache")
+    told = story.command("pack", "--target", "arm-qnnpack", *small, "--candidates", names, "-o", folder)
+    assert told.code == 0, told.err
+    found = open_bundle(Path(told.out.strip()))
+    assert [each.name for each in found.manifest.artifacts] == ["fp32.onnx", *ARTIFACTS]
+    return found
 
 
-def test_onnx_runtime_answers_on_both_boards_as_numpy_does_here(both: tuple[Board, Board]) -> None:
-    images = networks.inputs()
-    for board in both:
-        board.has("numpy", "onnxruntime")
-        networks.write_onnx(board.home / "fp32.onnx")
-        np.save(board.home / "inputs.npy", networks.PREPROCESS.apply(images))
-        done = board.ssh("python3 -; rm fp32.onnx inputs.npy", given=ANSWERS)
-        assert done.stderr == ""
-        np.testing.assert_allclose(np.load(board.home / "logits.npy"), networks.expected_logits(images), atol=1e-4)
-        (board.home / "logits.npy").unlink()
+def answers(board: Board, bundle: Bundle, name: str) -> NDArray[np.float32]:
+    """Return what an artifact says on a board to all samples of the bundle."""
+    board.has("numpy", *ARTIFACTS[name])
+    copied, written = board.home / "net.edgepack", board.home / "logits.npy"
+    copied.write_bytes(bundle.path.read_bytes())
+    try:
+        told = board.ssh("python3 -", given=PROGRAM.format(name=name))
+        assert told.returncode == 0, told.stderr
+        chosen, words = json.loads(told.stdout)
+        assert chosen == name, words
+        logits: NDArray[np.float32] = np.load(written)
+        return logits
+    finally:
+        copied.unlink()
+        written.unlink(missing_ok=True)
 
 
-def test_qnnpack_computes_on_both_boards(both: tuple[Board, Board]) -> None:
-    for board in both:
-        board.has("numpy", "torch")
-        lines = board.ssh("python3 -", given=ENGINES).stdout.splitlines()
-        assert lines[0].startswith("2.9.1")
-        assert "'qnnpack'" in lines[0]
-        assert lines[1] == "[10, 11, 14]"
+@pytest.mark.parametrize("board", [0, 1], ids=["pi5", "pi4"])
+def test_litert_answers_with_the_same_bits_as_on_the_host(
+    board: int, both: tuple[Board, Board], bundle: Bundle
+) -> None:
+    assert np.array_equal(answers(both[board], bundle, "int8.litert"), bundle.reference()["int8.litert"])
+
+
+def test_executorch_answers_with_the_same_bits_as_on_the_host_where_there_is_a_dot_product(
+    pi5: Board, bundle: Bundle
+) -> None:
+    assert np.array_equal(answers(pi5, bundle, "int8.executorch"), bundle.reference()["int8.executorch"])
+
+
+@pytest.mark.parametrize("board", [0, 1], ids=["pi5", "pi4"])
+def test_openvino_answers_as_on_the_host_within_limits(board: int, both: tuple[Board, Board], bundle: Bundle) -> None:
+    host = bundle.reference()["int8.openvino"]
+    found = answers(both[board], bundle, "int8.openvino")
+    flips = int((found.argmax(1) != host.argmax(1)).sum())
+    distance = snr_db(found, host)
+    assert flips <= MOST_FLIPS * len(host)
+    assert distance is None or distance >= LEAST_SNR_DB

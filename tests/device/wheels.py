@@ -6,9 +6,15 @@ from typing import Literal
 
 from tests.device import cache, host
 
-Wheels = Literal["ai_edge_litert", "executorch", "numpy", "onnxruntime", "psutil", "torch"]
+Wheels = Literal["ai_edge_litert", "executorch", "numpy", "onnxruntime", "openvino", "psutil", "torch"]
 
-PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
+PLATFORMS = (
+    "manylinux_2_35_aarch64",
+    "manylinux_2_28_aarch64",
+    "manylinux_2_27_aarch64",
+    "manylinux2014_aarch64",
+    "manylinux_2_17_aarch64",
+)
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 # Named one by one: pip would judge what torch needs by this machine, and take CUDA's libraries for x86.
 REQUIREMENTS: dict[Wheels, tuple[str, ...]] = {
@@ -17,6 +23,7 @@ REQUIREMENTS: dict[Wheels, tuple[str, ...]] = {
     "executorch": ("executorch==1.0.1",),
     "numpy": ("numpy",),
     "onnxruntime": ("onnxruntime", "flatbuffers", "packaging", "protobuf"),
+    "openvino": ("openvino",),
     "psutil": ("psutil",),
     # The newest from PyPI that is neither CUDA's nor ends with an illegal instruction on a Raspberry Pi 4.
     "torch": (

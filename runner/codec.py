@@ -194,7 +194,10 @@ def _number(value: object, _: type[float]) -> float:
         raise TypeError(f"expected a number, got {_shown(value)}")
     if not abs(value) <= sys.float_info.max:
         raise ValueError(f"expected a finite number, got {_shown(value)}")
-    return float(value)
+    # Nothing is rounded unheard: an integer beyond 2^53 may lie between two floats.
+    if (found := float(value)) != value and isinstance(value, int):
+        raise ValueError(f"expected a number that 64 bits hold, got {_shown(value)}")
+    return found
 
 
 def _choice(value: object, kind: Any) -> object:  # noqa: ANN401 - a Literal form has no type of its own

@@ -166,7 +166,7 @@ def test_a_bundle_that_changes_while_it_is_open_is_not_used(tmp_path: Path) -> N
 
 
 def test_a_newer_minor_version_is_read(tmp_path: Path) -> None:
-    text = manifest_text(FILES).replace(b'"schema": "1.1"', b'"schema": "1.7", "new": {"key": 1}')
+    text = manifest_text(FILES).replace(b'"schema": "1.2"', b'"schema": "1.7", "new": {"key": 1}')
     assert opened(tmp_path, packed(FILES, text)).manifest == dataclasses.replace(manifest_of(FILES), schema="1.7")
 
 
@@ -395,13 +395,13 @@ def test_bytes_that_are_not_those_of_the_manifest_are_told_of_every_entry(tmp_pa
 
 
 def test_a_bundle_of_another_major_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    text = manifest_text(FILES).replace(b'"schema": "1.1"', b'"schema": "2.0"')
+    text = manifest_text(FILES).replace(b'"schema": "1.2"', b'"schema": "2.0"')
     expected = f"{MANIFEST}: schema: version 2.0 cannot be read here, only 1.x; update edgepack"
     assert refusal(tmp_path, packed(FILES, text)) == expected
 
 
 def test_a_damaged_manifest_is_told_as_such_and_not_read(tmp_path: Path) -> None:
-    data = WHOLE.replace(b'"schema": "1.1"', b'"schema": "3.0"')
+    data = WHOLE.replace(b'"schema": "1.2"', b'"schema": "3.0"')
     assert refusal(tmp_path, data) == f"{MANIFEST}: its bytes are not those that were packed{COPY_AGAIN}"
 
 
@@ -411,7 +411,7 @@ def test_a_damaged_manifest_is_told_as_such_and_not_read(tmp_path: Path) -> None
         (b"", "not JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"<manifest/>", "not JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"\x80", "not JSON: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte"),
-        (b"{}", "schema: expected a version such as '1.1', got None"),
+        (b"{}", "schema: expected a version such as '1.2', got None"),
     ],
 )
 def test_a_manifest_that_is_none_is_told(text: bytes, problem: str, tmp_path: Path) -> None:

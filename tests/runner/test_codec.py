@@ -403,6 +403,12 @@ def test_any_value_in_any_field_is_taken_or_told_by_its_key(key: str, value: obj
         assert codec.unstructure(found) == changed
 
 
+def test_an_integer_that_a_float_would_round_is_told() -> None:
+    assert codec.read_json(tuple[float, ...], "[9007199254740992]") == (9007199254740992.0,)
+    with pytest.raises(InvalidDocumentError, match="expected a number that 64 bits hold, got 9007199254740993"):
+        codec.read_json(tuple[float, ...], "[9007199254740993]")
+
+
 @given(st.text() | st.binary())
 @settings(max_examples=200, deadline=None)
 def test_no_text_raises_anything_but_what_is_wrong_with_it(text: str | bytes) -> None:

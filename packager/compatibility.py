@@ -8,9 +8,14 @@ from packager.recipe import ONNX_FILE, Prune, Quantize, Recipe, Variant, ways
 from runner.manifest import INTEGERS, Candidate, Format, Target
 
 TWO_OF_FOUR = 0.5
-OF_A_NETWORK: Mapping[Format, str] = {"torchscript": "TorchScript", "litert": "LiteRT", "executorch": "ExecuTorch"}
+OF_A_NETWORK: Mapping[Format, str] = {
+    "torchscript": "TorchScript",
+    "litert": "LiteRT",
+    "executorch": "ExecuTorch",
+    "aotinductor": "AOTInductor",
+}
 """What is not made of an ONNX file, and what it is called."""
-CPU_ALONE: frozenset[Format] = frozenset({"executorch", "litert", "openvino"})
+CPU_ALONE: frozenset[Format] = frozenset({"executorch", "litert", "openvino", "aotinductor"})
 """Formats whose runtime has no use for a GPU."""
 
 

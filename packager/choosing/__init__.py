@@ -32,7 +32,7 @@ def choose(target: Target, prepared: Prepared, made: Sequence[Made], left_out: S
         if runs_here(target, device.facts()):
             contenders = measured.contenders(own, plan, target, prepared)
         else:
-            contenders = ruled.contenders(own, plan)
+            contenders = ruled.contenders(own, plan, target, prepared)
         kept = [each.name for each in contenders if each.kept]
         step.note = f"{', '.join(kept)}; of {units.counted(len(own), 'artifact')}"
     rows = sorted(contenders, key=lambda each: (each.cost_ns is None, each.cost_ns or 0.0))

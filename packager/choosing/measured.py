@@ -3,22 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 from packager.candidates import REFERENCE
-from packager.choosing import front, timing
+from packager.choosing import front, holding, timing
 from packager.choosing.front import Figures, Rank
 from packager.making import Made
 from packager.prepared import Prepared
 from packager.recipe import Choose
-from runner.fastest import MOST_TOP1_DROP, ROUNDING, Cost, cost
+from runner.fastest import Cost, cost
 from runner.manifest import Target
 from runner.measure.rounds import Course
 from runner.packing import Contender
-from runner.render import units
 
 
 def contenders(own: Sequence[Made], plan: Choose, target: Target, prepared: Prepared) -> list[Contender]:
     """Return what becomes of each artifact, with the figures that say so."""
-    top1 = {each.name: _top1(each, prepared) for each in own}
-    why = _do_not_hold(top1, prepared)
+    top1 = holding.top1s(own, prepared)
+    why = holding.refused(top1, prepared)
     courses = timing.timed([each for each in own if each.name not in why], target, prepared)
     costs = _costs(courses, prepared)
     why |= {name: _untold(course) for name, course in courses.items() if name not in costs}
@@ -47,21 +46,6 @@ def _contender(made: Made, top1: float, cost: Cost | None, rank: Rank) -> Conten
         kept=rank.kept,
         why=rank.why,
     )
-
-
-def _top1(made: Made, prepared: Prepared) -> float:
-    baseline = prepared.evaluation.baseline
-    return baseline.drop(made.given.logits).top1
-
-
-def _do_not_hold(top1: Mapping[str, float], prepared: Prepared) -> dict[str, str]:
-    """Return why artifacts are not to be shipped that no device would recommend: as `runner.fastest` has it."""
-    reference = prepared.evaluation.baseline.drop(prepared.branches[0].reference).top1
-    return {
-        name: f"{units.points(reference - found)} points of top-1 lost"
-        for name, found in top1.items()
-        if found < reference - MOST_TOP1_DROP - ROUNDING
-    }
 
 
 def _untold(course: Course) -> str:

@@ -80,11 +80,8 @@ def _advanced(order: Order) -> AdvancedQuantizationParameters:
 
 def _names(model: openvino.Model, nodes: list[str]) -> list[str]:
     """Return what OpenVINO calls these nodes of the ONNX file: it adds what it has split off, such as a bias."""
-    return [
-        operation.get_friendly_name()
-        for operation in model.get_ordered_ops()
-        if operation.get_type_name() in WEIGHTED and operation.get_friendly_name().partition("/")[0] in nodes
-    ]
+    names = (each.get_friendly_name() for each in model.get_ordered_ops() if each.get_type_name() in WEIGHTED)
+    return [name for name in names if any(name == node or name.startswith(f"{node}/") for node in nodes)]
 
 
 def _attends(model: onnx.ModelProto) -> bool:

@@ -7,7 +7,7 @@ from runner.facts import DeviceFacts, DeviceState
 from runner.install import Interpreter
 from runner.manifest import Artifact, Target
 from runner.reason import Reason
-from runner.runtimes import KNOWN
+from runner.runtimes import KNOWN, missing
 
 
 def machine_reasons(facts: DeviceFacts, target: Target) -> tuple[Reason, ...]:
@@ -64,12 +64,12 @@ def obstacle(artifact: Artifact, facts: DeviceFacts, python: Interpreter, *, sta
         return Reason(code="wrong-cpu", level="note", detail=detail)
     runtime = next((runtime for runtime in facts.runtimes if runtime.format == artifact.format), None)
     if runtime is None or runtime.version is None:
-        package = KNOWN[artifact.format].package
+        packages = missing(artifact.format) or (KNOWN[artifact.format].package,)
         if artifact.device == "cuda" and artifact.format == "onnx":
-            package = "onnxruntime-gpu"
-        remedy = install.remedy((package,), python)
-        missing = f"{package} is not installed here"
-        detail = f"{missing}, and cannot be: {remedy.problem}" if remedy.problem else missing
+            packages = ("onnxruntime-gpu",)
+        remedy = install.remedy(packages, python)
+        told = f"{' and '.join(packages)} {'are' if len(packages) > 1 else 'is'} not installed here"
+        detail = f"{told}, and cannot be: {remedy.problem}" if remedy.problem else told
         return Reason(code="no-runtime", level="note", detail=detail, advice=remedy.advice)
     if artifact.device == "cuda" and not facts.cuda and not stand_in:
         return Reason(code="no-cuda", level="note", detail="runs on CUDA, and there is no CUDA device here")

@@ -179,12 +179,18 @@ def load_runtime(name: Format) -> Runtime:
     return cast("Runtime", importlib.import_module(KNOWN[name].module))
 
 
+def missing(name: Format) -> tuple[str, ...]:
+    """Return the packages that a format's runtime needs and that are not installed, without importing any."""
+    known = KNOWN[name]
+    return tuple(each for each in (known.package, *known.needs) if importlib.util.find_spec(each) is None)
+
+
 def installed_version(name: Format) -> str | None:
     """Return the version of a format's runtime without importing it, or None where it is not installed."""
     from importlib import metadata  # noqa: PLC0415 - a quarter of a worker's start, and no worker asks
 
     known = KNOWN[name]
-    if any(importlib.util.find_spec(package) is None for package in (known.package, *known.needs)):
+    if missing(name):
         return None
     for distribution in known.distributions:
         try:

@@ -89,7 +89,7 @@ def test_what_another_machine_must_time_is_kept_by_rule(chosen: Choosing) -> Non
     fewer = chosen(ELSEWHERE, recipe.Choose(keep=1))
     assert kept(fewer) == ["fp32.onnx", "int8.onnx"]
     assert {each.name: each.why for each in fewer.contenders}["int8.torchscript"] == (
-        "the target lists it after the 1 that are kept"
+        "the 1 that are kept are of runtimes known as faster there"
     )
 
 

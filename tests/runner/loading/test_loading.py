@@ -118,8 +118,8 @@ def test_where_no_runtime_is_there_the_command_that_installs_one_is_told(
     with pytest.raises(RuntimeUnavailable) as caught:
         runner.load(bundle.path)
     assert str(caught.value).startswith(
-        f"{bundle.path}: nothing here can run any of the artifacts: fp32.onnx: onnxruntime is not installed "
-        "here; int8.torchscript: torch is not installed here\n  try: "
+        f"{bundle.path}: nothing here can run any of the artifacts: fp32.onnx: no_such_onnx is not installed "
+        "here; int8.torchscript: no_such_torchscript is not installed here\n  try: "
     )
     assert "pip install" in caught.value.advice
 

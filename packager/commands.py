@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import models
 import targets
-from packager import candidates, compatibility, data, optimise, options, recipe, results, writer
+from packager import candidates, compatibility, data, optimise, options, recipe, recipe_file, results, writer
 from packager import tune as tuning
 from packager.bundle_page import bundle_page
 from packager.cache import Cache, default_folder
@@ -191,7 +191,7 @@ def missed(reports: Sequence[Report]) -> bool:
 def list_recipes() -> str:
     """Return the recipes as a table."""
     return _listing(
-        "recipe", {**recipe.names(), "FILE.toml": "a recipe of your own; `pack inspect BUNDLE --recipe` shows one"}
+        "recipe", {**recipe_file.names(), "FILE.toml": "a recipe of your own; `pack inspect BUNDLE --recipe` shows one"}
     )
 
 
@@ -221,7 +221,7 @@ def inspect(path: Path, *, as_recipe: bool, as_json: bool) -> str:
         raise UsageError("--recipe and --json exclude each other")
     bundle = open_bundle(path)
     if as_recipe:
-        return recipe.to_toml(codec.structure(recipe.Recipe, bundle.manifest.provenance.recipe))
+        return recipe_file.to_toml(codec.structure(recipe.Recipe, bundle.manifest.provenance.recipe))
     if as_json:
         return codec.write_json(bundle.manifest, indent=2)
     report = bundle.host_report()

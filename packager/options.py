@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from packager import bounds, candidates
-from packager import recipe as recipes
+from packager import bounds, candidates, recipe_file
 from packager.overlay import fine_tunes, overlay
 from packager.recipe import (
     ONNX_FILE,
@@ -74,7 +73,7 @@ class Options:
 
 def resolve(options: Options) -> Recipe:
     """Return the recipe that the options ask for. Raises UsageError, also for what contradicts itself."""
-    base = recipes.load(options.recipe) if options.recipe else _standard(options)
+    base = recipe_file.load(options.recipe) if options.recipe else _standard(options)
     prune, quantize, budget = (
         _prune(options, base.prune),
         _quantize(options, base.quantize),

@@ -1,13 +1,8 @@
 """What to do to a model. A table that is absent is a step that is not run."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from runner import codec, toml_file
-from runner.errors import UsageError, nearest
-from runner.manifest import Json
 from runner.render import units
 from runner.report import Effort, Objective
 
@@ -27,7 +22,6 @@ Compute = Literal["auto", "cpu", "cuda"]
 Arithmetic = Literal["auto", "fp32", "bf16", "fp16"]
 ONNX_FILE = ".onnx"
 """How the name of a model ends that exists only as a file."""
-CATALOGUE = Path(__file__).parent / "recipes"
 LARGEST_SEED = (1 << 63) - 1
 SMALLEST_SIDE = 8
 """Of an image, in pixels: the least that a network can use."""
@@ -263,27 +257,6 @@ def ways(recipe: Recipe) -> tuple[Variant, ...]:
     return (own, *recipe.variants)
 
 
-def names() -> Mapping[str, str]:
-    """Return each recipe that comes with edgepack, with its title."""
-    return {path.stem: _read(path).title for path in sorted(CATALOGUE.glob("*.toml"))}
-
-
-def load(name: str) -> Recipe:
-    """Return the recipe of that name, or the one in a TOML file. Raises UsageError with every problem."""
-    own = CATALOGUE / f"{name}.toml"
-    if "/" not in name and own.is_file():
-        return _read(own)
-    if not name.endswith(".toml"):
-        known = [path.stem for path in CATALOGUE.glob("*.toml")]
-        hint = nearest(name, known) or "a .toml file, or a name that `pack recipes` lists"
-        raise UsageError(f"there is no recipe {name!r}; {hint}", where="--recipe")
-    return _read(Path(name))
-
-
-def _read(path: Path) -> Recipe:
-    return toml_file.read(Recipe, path, advice="see `pack --help` and the README's recipe")
-
-
 def described(recipe: Recipe) -> str:
     """Return the steps of a recipe in one line."""
     model, train, prune, quantize = recipe.model, recipe.train, recipe.prune, recipe.quantize
@@ -298,20 +271,3 @@ def described(recipe: Recipe) -> str:
     if recipe.budget:
         steps.append(f"at most {units.counted(recipe.budget.max_drop, 'point')} lost")
     return ", ".join(steps)
-
-
-def to_toml(recipe: Recipe) -> str:
-    """Return the recipe as the TOML that `load` reads; what is not set is left out."""
-    import tomli_w  # noqa: PLC0415 - the host's alone
-
-    return tomli_w.dumps(_without_none(codec.unstructure(recipe)))
-
-
-def _without_none(table: dict[str, Json]) -> dict[str, Json]:
-    return {key: _known(value) for key, value in table.items() if value is not None}
-
-
-def _known(value: Json) -> Json:
-    if isinstance(value, dict):
-        return _without_none(value)
-    return [_known(each) for each in value] if isinstance(value, list) else value

@@ -73,10 +73,16 @@ class StepError(EdgepackError):
     exit_code = 6
 
 
+def said(error: BaseException) -> str:
+    """Return the first line of what a library raised, or its type where it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
 def first_line(error: BaseException) -> str:
     """Return `Type: first line` of what a library raised: its pages belong into EDGEPACK_DEBUG, not into a message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    name, words = type(error).__name__, said(error)
+    return name if words == name else f"{name}: {words}"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -14,7 +14,8 @@ from packager.candidates import candidate
 from packager.evaluation import logits, questions
 from packager.origin import Origin, origin
 from packager.pipeline import Packed
-from packager.recipe import Budget, Measure, Model, Recipe, to_toml
+from packager.recipe import Budget, Measure, Model, Recipe
+from packager.recipe_file import to_toml
 from packager.tune import Wish, table
 from packager.tune.front import Choice, Point, Record, choice, front
 from packager.tune.plan import as_recipe

@@ -1,6 +1,7 @@
 """AOTInductor packages: native code that PyTorch's compiler has made for one kind of CPU, run by PyTorch.
 
-To load one runs code of its own. That happens in a worker alone, after the bundle's hashes have been held.
+To load one runs code of its own: only after the bundle's hashes have been held, in a worker or where a program asks
+for it by `runner.load`.
 """
 
 import io
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from runner.device.cpu import features
-from runner.errors import RuntimeUnavailable
+from runner.errors import RuntimeUnavailable, said
 from runner.operators import OperatorTime
 from runner.runtimes import OnCpuAlone, Options, Profiling
 
@@ -63,7 +64,7 @@ def load(path: Path, options: Options) -> AotInductorSession:
         loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # noqa: SLF001 - torch has no other way without its compiler
     except (RuntimeError, ValueError) as error:
         raise RuntimeUnavailable(
-            f"torch {torch.__version__} cannot load it: {_first_line(error)}",
+            f"torch {torch.__version__} cannot load it: {said(error)}",
             where=path.name,
             advice=f"torch {needs.torch}, or pack it again here",
         ) from None
@@ -121,8 +122,3 @@ def _hold(needs: Needs, path: Path, root: Path = Path("/")) -> None:
 
 def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

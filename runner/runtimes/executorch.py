@@ -6,7 +6,6 @@ Threads are the whole process's here: every file is run by the one pool of threa
 import contextlib
 import importlib
 import io
-import os
 import re
 import weakref
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from runner.descriptors import STDERR, nowhere
 from runner.errors import RuntimeUnavailable, first_line
 from runner.operators import OperatorTime
 from runner.runtimes import OnCpuAlone, Options, Profiling, installed_version
@@ -34,16 +34,8 @@ NO_MEMORY = re.compile(r"0x:?21\b")
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Keep from stderr what its C++ writes there, by way of Python's or by itself, such as how many threads it has."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    with nowhere(STDERR), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def _extension() -> ModuleType:

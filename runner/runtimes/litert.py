@@ -1,9 +1,5 @@
 """LiteRT artifacts (`.tflite`), run by XNNPACK within LiteRT's interpreter: a runtime of 14 MB, without torch."""
 
-import contextlib
-import os
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from runner.descriptors import STDERR, nowhere
 from runner.errors import RuntimeUnavailable, first_line
 from runner.operators import OperatorTime
 from runner.runtimes import OnCpuAlone, Options, Profiling
@@ -19,8 +16,6 @@ from runner.runtimes import OnCpuAlone, Options, Profiling
 DELEGATE = "DELEGATE"
 """What the interpreter calls each part of a graph that XNNPACK has taken over."""
 WITHOUT_XNNPACK = "LiteRT's own kernels"
-STDERR = 2
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,7 +64,8 @@ def load(path: Path, options: Options) -> LiteRtSession:
     version = metadata.version("ai-edge-litert")
     try:
         # By its path, so that the weights are mapped and not read. XNNPACK is what it takes if nothing else is said.
-        with _unheard():
+        # Nothing in Python can turn off the line that a delegate was created.
+        with nowhere(STDERR):
             interpreter = Interpreter(model_path=str(path), num_threads=options.threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -106,17 +102,3 @@ def profile(path: Path, options: Options, profiling: Profiling) -> tuple[Operato
 def _is_delegated(interpreter: Interpreter) -> bool:
     # The interpreter tells it nowhere else.
     return any(each["op_name"] == DELEGATE for each in interpreter._get_ops_details())  # noqa: SLF001
-
-
-@contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """Keep from the terminal that a delegate was created: nothing in Python can turn that line off."""
-    with _ONE_AT_A_TIME:
-        kept, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, STDERR)
-            yield
-        finally:
-            os.dup2(kept, STDERR)
-            os.close(kept)
-            os.close(nowhere)

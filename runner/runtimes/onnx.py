@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from runner.errors import RuntimeUnavailable
+from runner.errors import RuntimeUnavailable, said
 from runner.manifest import Device
 from runner.operators import OperatorTime, Span, operator_times
 from runner.runtimes import DeviceMemory, Options, Placement, Profiling
@@ -164,9 +164,9 @@ def _load(path: Path, options: Options, settings: onnxruntime.SessionOptions) ->
         session = onnxruntime.InferenceSession(path, settings, providers=[(provider, PROVIDER_OPTIONS[options.device])])
     except UNREADABLE as error:
         if NO_MEMORY in str(error):
-            raise MemoryError(_first_line(error)) from None
+            raise MemoryError(said(error)) from None
         raise RuntimeUnavailable(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load it: {_first_line(error)}",
+            f"ONNX Runtime {onnxruntime.__version__} cannot load it: {said(error)}",
             where=path.name,
             advice="a newer onnxruntime, or pack with a lower opset",
         ) from None
@@ -208,8 +208,3 @@ def _no_provider(provider: str) -> RuntimeUnavailable:
         f"this ONNX Runtime ({onnxruntime.__version__}) has no working {provider}",
         advice="pip install onnxruntime-gpu, and see that CUDA and cuDNN can be found",
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, record_function
 
-from runner.errors import RuntimeUnavailable
+from runner.errors import RuntimeUnavailable, said
 from runner.operators import OperatorTime, Span, operator_times
 from runner.runtimes import DeviceMemory, Options, Placement, Profiling
 
@@ -99,7 +99,7 @@ def load(path: Path, options: Options) -> TorchScriptSession:
             module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]  # torch's own gap
     except (RuntimeError, ValueError) as error:
         raise RuntimeUnavailable(
-            f"torch {torch.__version__} cannot load it: {_first_line(error)}",
+            f"torch {torch.__version__} cannot load it: {said(error)}",
             where=path.name,
             advice="a torch as new as the one that made it",
         ) from None
@@ -196,8 +196,3 @@ def _set_engine(path: Path, options: Options) -> None:
 
 def _provider(options: Options) -> str:
     return f"torch {options.engine or options.device}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

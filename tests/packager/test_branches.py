@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 import targets
-from packager import recipe
+from packager import recipe, recipe_file
 from packager.branches import branches
 from packager.data import Splits
 from packager.network import Network
@@ -50,7 +50,7 @@ def variant(
 
 
 def test_the_recipe_of_every_way_to_int8_has_the_rows_that_it_lists_and_fp32_of_what_is_pruned(made: Made) -> None:
-    plan = recipe.load("resnet18-cifar10")
+    plan = recipe_file.load("resnet18-cifar10")
     # Of a small network, whose layers have other names.
     pruned = {each.name: replace(each.prune, fine_tune_epochs=0, keep=()) for each in plan.variants if each.prune}
     quick = replace(plan, variants=tuple(replace(each, prune=pruned.get(each.name)) for each in plan.variants))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 import targets
-from packager import recipe
+from packager import recipe_file
 from packager.compatibility import impossible, unheard_wish
 from packager.options import Options, resolve
 from packager.recipe import Budget, Model, Prune, Qat, Quantize, Recipe, Train, Variant
@@ -336,9 +336,9 @@ def test_signed_activations_are_refused_for_int8_onnx_by_name_on_x86() -> None:
     assert told(Recipe(candidates=("fp32.onnx", "int8.torchscript"), quantize=Quantize()), signed) == []
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipe_file.names())
 def test_the_recipes_that_come_along_can_be_granted(name: str) -> None:
-    assert told(recipe.load(name), X86, ARM) == []
+    assert told(recipe_file.load(name), X86, ARM) == []
 
 
 def test_another_quantization_of_a_recipe_of_variants_is_refused() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import targets
-from packager import making, prepared, recipe
+from packager import making, prepared, recipe, recipe_file
 from packager.branches import Branch
 from packager.cache import Cache
 from packager.origin import origin
@@ -14,7 +14,7 @@ from runner.manifest import Target
 from runner.measure.accuracy import snr_db
 from runner.progress import Silent
 
-FAMILIES = recipe.load("families")
+FAMILIES = recipe_file.load("families")
 LEAST_SNR_DB = 20.0
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import targets
-from packager import bounds, compatibility, recipe
+from packager import bounds, compatibility, recipe, recipe_file
 from packager.recipe import Budget, Choose, Data, Export, Measure, Model, Prune, Qat, Quantize, Recipe, Train, Variant
 from runner import codec
 from runner.errors import UsageError
@@ -27,7 +27,7 @@ def loaded(folder: Path, text: str | bytes) -> Recipe:
     """Load a recipe of this text."""
     path = folder / "recipe.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return recipe.load(str(path))
+    return recipe_file.load(str(path))
 
 
 def refusal(folder: Path, text: str | bytes) -> str:
@@ -218,11 +218,11 @@ def test_every_table_is_read(tmp_path: Path) -> None:
 def test_every_key_there_is_stands_in_the_recipe_that_has_every_key(tmp_path: Path) -> None:
     # A key that is added must be added above as well: what is read is then also written and read again.
     whole = loaded(tmp_path, EVERY_KEY)
-    written = tomllib.loads(recipe.to_toml(whole))
+    written = tomllib.loads(recipe_file.to_toml(whole))
     given = tomllib.loads(EVERY_KEY)
     for table in ("", "model", "data", "train", "prune", "quantize", "choose", "export", "measure"):
         assert set(written[table] if table else written) == set(given[table] if table else given), table
-    assert loaded(tmp_path, recipe.to_toml(whole)) == whole
+    assert loaded(tmp_path, recipe_file.to_toml(whole)) == whole
 
 
 def test_wrong_types_and_unknown_keys_are_all_told_with_their_paths(tmp_path: Path) -> None:
@@ -266,12 +266,12 @@ def test_a_file_that_is_no_toml_is_told_with_the_place(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert refusal(tmp_path, b"\xff\xfe") == "is not a text file"
     with pytest.raises(UsageError) as caught:
-        recipe.load(str(tmp_path / "no.toml"))
+        recipe_file.load(str(tmp_path / "no.toml"))
     assert str(caught.value) == f"{tmp_path / 'no.toml'}: cannot be read: No such file or directory"
 
 
 def test_the_toml_leaves_out_what_is_not_set() -> None:
-    text = recipe.to_toml(Recipe(prune=Prune(amount=0.25)))
+    text = recipe_file.to_toml(Recipe(prune=Prune(amount=0.25)))
     found = tomllib.loads(text)
     assert found.keys() == {
         "title",
@@ -339,7 +339,7 @@ RECIPES = st.builds(
 @given(RECIPES)
 @settings(max_examples=100, deadline=None)
 def test_a_recipe_written_as_toml_is_read_as_the_same(value: Recipe) -> None:
-    assert codec.read_toml(Recipe, recipe.to_toml(value)) == value
+    assert codec.read_toml(Recipe, recipe_file.to_toml(value)) == value
 
 
 WHOLE = Recipe(train=Train(), prune=Prune(amount=0.3), quantize=Quantize())
@@ -358,18 +358,18 @@ def test_a_recipe_in_one_line_names_its_steps() -> None:
 # Recipes by name
 
 
-@pytest.mark.parametrize("name", sorted(recipe.names()))
+@pytest.mark.parametrize("name", sorted(recipe_file.names()))
 def test_a_recipe_that_comes_with_edgepack_can_be_granted(name: str) -> None:
-    found = recipe.load(name)
-    assert found.title == recipe.names()[name] != ""
+    found = recipe_file.load(name)
+    assert found.title == recipe_file.names()[name] != ""
     assert bounds.contradictions(found) == []
     assert compatibility.impossible(found, (targets.load("x86"), targets.load("arm-qnnpack"))) == []
 
 
 def test_the_recipes_of_the_tables_are_there_by_name() -> None:
     tables = {"resnet18-cifar10", "resnet18-pt2e", "wide-cnn", "sizes", "small-cnn"}
-    assert tables | {"families", "resnet8-cifar10", "resnet8-fashion-mnist"} <= set(recipe.names())
-    assert len(set(recipe.names().values())) == len(recipe.names())  # each table has a section of its own
+    assert tables | {"families", "resnet8-cifar10", "resnet8-fashion-mnist"} <= set(recipe_file.names())
+    assert len(set(recipe_file.names().values())) == len(recipe_file.names())  # each table has a section of its own
 
 
 def test_a_name_that_is_none_is_told_with_the_nearest() -> None:
@@ -379,7 +379,7 @@ def test_a_name_that_is_none_is_told_with_the_nearest() -> None:
         ("recipes/small-cnn", "did you mean 'small-cnn'?"),
     ]:
         with pytest.raises(UsageError) as caught:
-            recipe.load(name)
+            recipe_file.load(name)
         assert str(caught.value) == f"--recipe: there is no recipe {name!r}; {hint}"
 
 
@@ -388,9 +388,9 @@ def test_a_recipe_is_found_by_name_from_an_installed_place_and_any_folder(tmp_pa
     for package in ("packager", "runner", "models", "targets"):
         shutil.copytree(ROOT / package, tmp_path / "installed" / package, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "work").mkdir()
-    program = "from packager import recipe; print(recipe.load('small-cnn').model.name, recipe.__file__)"
+    program = "from packager import recipe_file; print(recipe_file.load('small-cnn').model.name, recipe_file.__file__)"
     command = [sys.executable, "-P", "-c", program]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     done = subprocess.run(command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["small_cnn", str(tmp_path / "installed" / "packager" / "recipe.py")]
+    assert done.stdout.split() == ["small_cnn", str(tmp_path / "installed" / "packager" / "recipe_file.py")]

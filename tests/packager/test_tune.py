@@ -10,7 +10,7 @@ import pytest
 
 import models
 import targets
-from packager import builders, compatibility, recipe, tune
+from packager import builders, compatibility, recipe, recipe_file, tune
 from packager.builders import BuildContext
 from packager.cache import Cache
 from packager.candidates import NAMES
@@ -121,7 +121,7 @@ def test_the_first_trial_is_the_recipe_without_pruning_and_a_front_has_recipes_t
     assert [drop for _, drop in figures] == sorted({drop for _, drop in figures}, reverse=True)
     assert figures[0][0] < (first.macs or 0)
     for point in found.front:
-        loaded = recipe.load(str(folder / f"{found.name}-{point.trial}.toml"))
+        loaded = recipe_file.load(str(folder / f"{found.name}-{point.trial}.toml"))
         assert loaded == as_recipe(point.finding.plan, plan)
         assert loaded.candidates == ("fp32.onnx", "int8.onnx")
         assert impossible(loaded, (targets.load("x86"),)) == []
@@ -257,7 +257,7 @@ def test_the_command_packs_what_it_chose_and_exits_1_where_the_drop_does_not_hol
     assert "small_cnn-x86 for x86" in err
     manifest = open_bundle(bundle).manifest
     assert [each.name for each in manifest.artifacts] == ["fp32.onnx", "int8.onnx"]
-    chosen = recipe.load(str(tmp_path / "tune-small_cnn-x86-1.toml"))
+    chosen = recipe_file.load(str(tmp_path / "tune-small_cnn-x86-1.toml"))
     assert chosen.budget is None
     assert manifest.provenance.recipe == codec.unstructure(replace(chosen, budget=Budget(max_drop=100.0)))
     # Chosen by the validation split, and confirmed once on the evaluation set.

@@ -16,8 +16,9 @@ from runner.report import Latency
 
 FIRST_LOOK = Plan(processes=1, warmup_s=0.2, timed_s=0.4)
 SECOND_LOOK = Plan(processes=3, warmup_s=0.3, timed_s=0.7)
-HOPELESS = 2.0
-"""After the first look, what takes so many times as long as the fastest is timed no more: no noise is that large."""
+HOPELESS = 1.5
+"""After the first look, what takes so many times as long as the fastest is timed no more: processes' medians differ by
+less, and what is kept for its size or its answers needs no better figure."""
 
 
 def timed(made: Sequence[Made], target: Target, prepared: Prepared) -> dict[str, Course]:

@@ -23,6 +23,7 @@ STYLES: dict[tuple[Precision, Format], tuple[Style, ...]] = {
     ("int8", "litert"): ("",),
     ("fp32", "openvino"): ("",),
     ("fp16", "openvino"): ("",),
+    ("bf16", "openvino"): ("",),
     ("int8", "openvino"): ("",),
     ("fp32", "executorch"): ("",),
     ("int8", "executorch"): ("",),

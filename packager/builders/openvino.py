@@ -2,13 +2,17 @@
 
 import importlib.util
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from packager.builders import onnx
-from packager.builders.context import BuildContext
+from packager.builders.context import BuildContext, Builder
 from packager.export import Exported
 from packager.quantize import NOT_DYNAMIC
 from runner.errors import StepError
 from runner.manifest import Target
+
+if TYPE_CHECKING:
+    from packager.export.openvino import Half
 
 INSTALL = "pip install 'edgepack[pack-openvino]'"
 
@@ -18,9 +22,9 @@ def fp32(context: BuildContext, target: Target) -> Exported:
     return _written(onnx.fp32(context, target))
 
 
-def fp16(context: BuildContext, target: Target) -> Exported:
-    """Return the network with weights of 16 bits, with which it computes where the CPU can."""
-    return _written(onnx.fp32(context, target), half=True)
+def half(kind: "Half") -> Builder:
+    """Return the builder of files with weights of 16 bits, that compute in so many where the CPU can."""
+    return lambda context, target: _written(onnx.fp32(context, target), kind)
 
 
 def int8(context: BuildContext, target: Target) -> Exported:
@@ -39,12 +43,12 @@ def int8(context: BuildContext, target: Target) -> Exported:
     return replace(whole, content=openvino.written(openvino_static.quantize(whole.content, order)))
 
 
-def _written(whole: Exported, *, half: bool = False) -> Exported:
+def _written(whole: Exported, kind: "Half | None" = None) -> Exported:
     """Return an ONNX file as one of OpenVINO."""
     _hold("openvino")
     from packager.export import openvino  # noqa: PLC0415 - heavy
 
-    return replace(whole, content=openvino.written(openvino.graph(whole.content), half=half))
+    return replace(whole, content=openvino.written(openvino.graph(whole.content), kind))
 
 
 def _hold(*packages: str) -> None:

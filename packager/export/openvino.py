@@ -4,12 +4,14 @@ import itertools
 import re
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from packager.quantize.refused import refused
 from packager.quiet import quiet
 from runner import openvino_file
 from runner.runtimes.openvino import PRECISION, openvino
 
+Half = Literal["f16", "bf16"]
 CANNOT, WAY_OUT = "OpenVINO cannot read the network", "leave the artifacts for openvino out"
 COUNTED = re.compile(rb'(?<= name=")([A-Z][A-Za-z]*_)(\d+)(?=["/_])')
 """How the name of a node begins that OpenVINO has made up: by its type and a counter of the process."""
@@ -26,13 +28,13 @@ def graph(content: bytes) -> openvino.Model:
         return model
 
 
-def written(model: openvino.Model, *, half: bool = False) -> bytes:
+def written(model: openvino.Model, half: Half | None = None) -> bytes:
     """Return the file of a graph; `half` stores its weights in 16 bits, and computes so where the CPU can."""
     if half:
-        model.set_rt_info("f16", PRECISION)
+        model.set_rt_info(half, PRECISION)
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder, quiet():
         path = Path(folder, "model.xml")
-        openvino.save_model(model, path, compress_to_fp16=half)
+        openvino.save_model(model, path, compress_to_fp16=half is not None)
         return openvino_file.written(_renumbered(path.read_bytes()), path.with_suffix(".bin").read_bytes())
 
 

@@ -32,7 +32,7 @@ from tests import contexts, modules
 
 ROOT = Path(__file__).parent.parent.parent
 X86, AVX2, ARM = (targets.load(name) for name in ("x86", "x86-avx2", "arm-qnnpack"))
-KINDS = ("fp32", "fp16", "int8")
+KINDS = ("fp32", "fp16", "bf16", "int8")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def integers(content: bytes, folder: Path) -> list[bool]:
     return [kind.endswith(("_I8", "_i8", "_u8")) for kind in executed(content, folder).values()]
 
 
-@pytest.mark.parametrize(("kind", "least"), [("fp32", 100.0), ("fp16", 50.0), ("int8", 30.0)])
+@pytest.mark.parametrize(("kind", "least"), [("fp32", 100.0), ("fp16", 50.0), ("bf16", 30.0), ("int8", 30.0)])
 def test_a_file_answers_as_the_network_does(
     kind: str, least: float, made: Mapping[str, Exported], trained: nn.Module, few_splits: Splits, tmp_path: Path
 ) -> None:
@@ -91,8 +91,8 @@ def test_a_file_answers_as_the_network_does(
 
 
 def test_sixteen_bits_are_half_of_the_file_and_eight_a_quarter(made: Mapping[str, Exported]) -> None:
-    fp32, fp16, int8 = (len(made[kind].content) for kind in KINDS)
-    assert fp16 <= 0.51 * fp32
+    fp32, fp16, bf16, int8 = (len(made[kind].content) for kind in KINDS)
+    assert max(fp16, bf16) <= 0.51 * fp32
     assert int8 <= 0.27 * fp32
 
 
@@ -102,6 +102,7 @@ def test_int8_computes_every_layer_with_integers_and_the_others_none(
     assert {kind: integers(made[kind].content, tmp_path) for kind in KINDS} == {
         "fp32": [False] * 4,
         "fp16": [False] * 4,
+        "bf16": [False] * 4,
         "int8": [True] * 4,
     }
 

@@ -26,10 +26,9 @@ products that saturate, or the kernels of another engine, come below 10."""
 def hold(bundle: Bundle, artifact: Artifact, session: Session) -> None:
     """Raise MeasurementError where an artifact answers otherwise than on the host, and BundleError without samples."""
     samples, host = _some(bundle, artifact)
-    prepared = bundle.manifest.preprocess.apply(samples)
-    # All at once where it takes them: so is what a program will do.
-    step = len(prepared) if artifact.dynamic_batch else 1
-    logits = np.concatenate([session.run(prepared[start : start + step]) for start in range(0, len(prepared), step)])
+    prepare = bundle.manifest.preprocess.ready()
+    # One by one, whatever it takes: a runtime may compile a network for each number of samples, and keep it.
+    logits = np.concatenate([session.run(prepare(samples[row : row + 1])) for row in range(len(samples))])
     problem = logits_problem(logits, len(host), host.shape[1])
     if problem:
         raise MeasurementError(problem.detail, advice=problem.advice)

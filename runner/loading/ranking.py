@@ -36,7 +36,7 @@ class Candidate:
 
 def ranking(bundle: Bundle, wanted: Preference, facts: DeviceFacts) -> tuple[Candidate, ...]:
     """Return every artifact of a bundle once, the one to be tried first before the others."""
-    host = bundle.host_report()
+    host = bundle.host_summary()
     found: dict[str, Candidate] = {}
     for candidate in (
         *_preferred(bundle, wanted, facts),

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from runner import stats
+from runner.arrays import ArrayLocation
 from runner.manifest import Preprocess
 from runner.measure.workers import WORKERS
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Timing
+from runner.worker.order import Job, Timing
 from runner.worker.samples import rotation
 from tests.networks import write_onnx
 

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 
 from runner import archive, codec, report
 from runner.archive import Member
+from runner.arrays import ArrayLocation
 from runner.errors import BundleError
 from runner.manifest import SCHEMA, Entry, Manifest
-from runner.worker.order import ArrayLocation
 
 MANIFEST = "manifest.json"
 HOST_REPORT = "host-report.json"

@@ -285,6 +285,15 @@ def test_what_a_machine_is_can_be_shown_without_numpy() -> None:
     assert names & {*HEAVY, "numpy", "psutil"} == set()
 
 
+def test_what_loads_a_bundle_to_use_it_brings_nothing_that_measures() -> None:
+    found, fresh = set[str](), {"runner.loading"}
+    while fresh:
+        found |= fresh
+        fresh = {name for each in fresh for name in run_by(MODULES[each])} - found
+    assert found >= {"runner.bundle", "runner.logits", "runner.report"}
+    assert found & {"runner.measure", "runner.verify", "runner.compare", "runner.render"} == set()
+
+
 def test_a_worker_starts_with_numpy_and_little_else() -> None:
     names = loaded("import runner.worker")
     assert "numpy" in names

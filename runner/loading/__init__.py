@@ -7,6 +7,7 @@ from pathlib import Path
 from runner import device, install
 from runner.bundle import Bundle, open_bundle
 from runner.device import topology
+from runner.device.obstacle import obstacle
 from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable, UsageError, first_line
 from runner.facts import DeviceFacts
 from runner.loading.choice import Choice, PassedOver
@@ -15,10 +16,8 @@ from runner.loading.preference import Preference, preference
 from runner.loading.proof import hold
 from runner.loading.ranking import Candidate, ranking
 from runner.manifest import Artifact
-from runner.measure.answers import make_options
-from runner.measure.conditions import obstacle
 from runner.report import Report
-from runner.runtimes import Session, load_runtime
+from runner.runtimes import Session, load_runtime, make_options
 
 
 def load(path: str | Path, *, prefer: str | Path | Report | None = None, threads: int | None = None) -> Classifier:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from runner.bundle import INPUTS, REFERENCE, Bundle
 from runner.errors import BundleError, MeasurementError
+from runner.logits import answers, logits_problem, snr_db
 from runner.manifest import Artifact, Precision
-from runner.measure.accuracy import answers, logits_problem, snr_db
 from runner.runtimes import Session
 
 SAMPLES = 8
@@ -52,5 +52,5 @@ def _some(bundle: Bundle, artifact: Artifact) -> tuple[NDArray[np.generic], NDAr
     if logits is None or logits.shape != (count, classes):
         what = f"{REFERENCE}: {artifact.name}: has the shape {logits.shape if logits else ()}, not {(count, classes)}"
         raise BundleError(what, where=str(bundle.path), advice="pack it again")
-    chosen = np.unique(np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64))
+    chosen = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64)
     return np.array(inputs.open()[chosen]), np.array(logits.open()[chosen], np.float32)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from runner import codec, noise, selftest
+from runner.arrays import ArrayLocation
 from runner.compare.comparison import Word
 from runner.device.monitor import Monitor
 from runner.errors import MeasurementError
@@ -22,7 +23,7 @@ from runner.render.selftest import selftest_page
 from runner.report import Scenario
 from runner.runtimes import Options
 from runner.selftest import BLOCKS, SESSION, SLOWDOWNS, Kind, Rate, SelfTest, not_to_remember, remembered
-from runner.worker.order import ArrayLocation, Job, Timing
+from runner.worker.order import Job, Timing
 from tests import networks, reports
 from tests.fakes import FakeWorkers, RecordingProgress, Script, calm
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import runner
+from runner.arrays import ArrayLocation
 from runner.manifest import Format
 from runner.measure import workers
 from runner.measure.workers import WORKERS, Answered
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Order, Timing, decode, encode
+from runner.worker.order import Job, Order, Timing, decode, encode
 from runner.worker.samples import rotation
 from runner.worker.timing import LEAST_SAMPLES, LEAST_WARMUPS
 from tests import networks

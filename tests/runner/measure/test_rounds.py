@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runner.arrays import ArrayLocation
 from runner.device import others
 from runner.device.monitor import Monitor
 from runner.device.others import Snapshot, Spent
@@ -21,7 +22,7 @@ from runner.measure.workers import Timed, Workers, ignore_window
 from runner.process import Other, Usage
 from runner.report import Scenario
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Timing
+from runner.worker.order import Job, Timing
 from tests import networks
 from tests.fakes import FakeWorkers, Script, calm, counters, fake_process, quiet
 

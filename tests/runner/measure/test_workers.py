@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.arrays import ArrayLocation
 from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.measure import workers
 from runner.measure.workers import WORKERS, Subprocesses
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Order, Timing
+from runner.worker.order import Job, Order, Timing
 from tests import networks
 
 JOB = Job(

@@ -12,11 +12,11 @@ from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle
 from runner.device import topology
 from runner.errors import BundleError
 from runner.manifest import Artifact, Preprocess, Target
-from runner.measure.workers import WORKERS, Workers
 from runner.progress import Advance
 from runner.report import RuntimeFacts, Scenario
 from runner.runtimes import make_options
 from runner.worker.order import Job
+from runner.workers import WORKERS, Workers
 
 Logits = NDArray[np.float32]
 

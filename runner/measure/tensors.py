@@ -16,9 +16,9 @@ from runner.device.obstacle import obstacle
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError
 from runner.measure.answers import Subject, make_job
 from runner.measure.session import chosen
-from runner.measure.workers import Subprocesses
 from runner.report import Scenario
 from runner.worker.order import Probing
+from runner.workers import Subprocesses
 
 Array = NDArray[np.generic]
 KEY = "arr_{}"

@@ -12,7 +12,6 @@ import pytest
 
 from runner import codec
 from runner.arrays import ArrayLocation
-from runner.measure.workers import Result
 from runner.process import Process
 from runner.runtimes import DeviceMemory, Options
 from runner.worker import timing
@@ -20,6 +19,7 @@ from runner.worker.loop import Inputs, Logits, Took, in_time_order
 from runner.worker.order import Job, Order, Timing
 from runner.worker.samples import prepared, rotation
 from runner.worker.timing import DEVICE_CALLS, LEAST_SAMPLES, LEAST_WARMUPS, time_calls
+from runner.workers import Result
 from tests import networks
 from tests.runner.worker.clocks import FakeClock
 

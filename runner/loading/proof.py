@@ -1,11 +1,12 @@
 """Hold an artifact's answers on this machine against its own on the host, before anybody relies on them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.arrays import ArrayLocation
 from runner.bundle import INPUTS, REFERENCE, Bundle
 from runner.errors import BundleError, MeasurementError
 from runner.logits import answers, logits_problem, snr_db
@@ -25,10 +26,11 @@ products that saturate, or the kernels of another engine, come below 10."""
 
 def hold(bundle: Bundle, artifact: Artifact, session: Session) -> None:
     """Raise MeasurementError where an artifact answers otherwise than on the host, and BundleError without samples."""
-    samples, host = _some(bundle, artifact)
+    inputs, rows, host = _some(bundle, artifact)
     prepare = bundle.manifest.preprocess.ready()
     # One by one, whatever it takes: a runtime may compile a network for each number of samples, and keep it.
-    logits = np.concatenate([session.run(prepare(samples[row : row + 1])) for row in range(len(samples))])
+    # Mapped anew each time: pages of an old map would stay resident.
+    logits = np.concatenate([session.run(prepare(inputs.open()[row : row + 1])) for row in rows])
     problem = logits_problem(logits, len(host), host.shape[1])
     if problem:
         raise MeasurementError(problem.detail, advice=problem.advice)
@@ -43,8 +45,8 @@ def hold(bundle: Bundle, artifact: Artifact, session: Session) -> None:
         )
 
 
-def _some(bundle: Bundle, artifact: Artifact) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
-    """Return a few evaluation samples, from all over the set, and the host's logits for them."""
+def _some(bundle: Bundle, artifact: Artifact) -> tuple[ArrayLocation, Sequence[int], NDArray[np.float32]]:
+    """Return where the evaluation samples lie, which few of them are taken, and the host's logits for those."""
     prepare, count, classes = (bundle.manifest.preprocess, bundle.manifest.samples, len(bundle.manifest.classes))
     inputs, logits = bundle.locate(INPUTS), bundle.reference_places().get(artifact.name)
     if inputs.shape != (count, prepare.channels, prepare.height, prepare.width):
@@ -53,4 +55,4 @@ def _some(bundle: Bundle, artifact: Artifact) -> tuple[NDArray[np.generic], NDAr
         what = f"{REFERENCE}: {artifact.name}: has the shape {logits.shape if logits else ()}, not {(count, classes)}"
         raise BundleError(what, where=str(bundle.path), advice="pack it again")
     chosen = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64)
-    return np.array(inputs.open()[chosen]), np.array(logits.open()[chosen], np.float32)
+    return inputs, chosen.tolist(), np.array(logits.open()[chosen], np.float32)

@@ -19,7 +19,7 @@ import json, re, sys
 from pathlib import Path
 import numpy as np
 def run(call, shape):
-    sample = np.zeros(shape, np.float32)
+    sample = np.full(shape, 0.5, np.float32)  # zeros that nobody has written take no memory
     for _ in range({CALLS}):
         call(sample)
     print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024)

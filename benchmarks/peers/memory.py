@@ -123,8 +123,8 @@ def measure(title: str, bundle: Bundle, artifact: Artifact, threads: int) -> Fou
 def peak_mb(program: str, argument: str) -> float:
     """Return the least of the peaks of some processes: what disturbs one only adds to it. Raises CalledProcessError."""
     peaks = []
+    command = (sys.executable, "-c", program, argument)
     for _ in range(PROCESSES):
-        command = (sys.executable, "-c", program, argument)
         done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
         peaks.append(int(done.stdout.split()[-1]))
     return min(peaks) / 1e6

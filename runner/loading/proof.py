@@ -29,8 +29,7 @@ def hold(bundle: Bundle, artifact: Artifact, session: Session) -> None:
     inputs, rows, host = _some(bundle, artifact)
     prepare = bundle.manifest.preprocess.ready()
     # One by one, whatever it takes: a runtime may compile a network for each number of samples, and keep it.
-    # Mapped anew each time: pages of an old map would stay resident.
-    logits = np.concatenate([session.run(prepare(inputs.open()[row : row + 1])) for row in rows])
+    logits = np.concatenate([session.run(prepare(inputs.row(row))) for row in rows])
     problem = logits_problem(logits, len(host), host.shape[1])
     if problem:
         raise MeasurementError(problem.detail, advice=problem.advice)
@@ -54,5 +53,5 @@ def _some(bundle: Bundle, artifact: Artifact) -> tuple[ArrayLocation, Sequence[i
     if logits is None or logits.shape != (count, classes):
         what = f"{REFERENCE}: {artifact.name}: has the shape {logits.shape if logits else ()}, not {(count, classes)}"
         raise BundleError(what, where=str(bundle.path), advice="pack it again")
-    chosen = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64)
-    return inputs, chosen.tolist(), np.array(logits.open()[chosen], np.float32)
+    chosen: list[int] = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64).tolist()
+    return inputs, chosen, np.concatenate([logits.row(row) for row in chosen]).astype(np.float32)

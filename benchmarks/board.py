@@ -22,12 +22,13 @@ from benchmarks import memory_limit
 from packager import writer
 from packager.writer import Content
 from runner import stats
+from runner.arrays import ArrayLocation
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle, open_bundle
 from runner.device import topology
-from runner.measure.workers import WORKERS
 from runner.report import load
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job
+from runner.worker.order import Job
+from runner.workers import WORKERS
 
 ROOT = Path(__file__).parent.parent
 MIB = 2**20

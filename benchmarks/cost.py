@@ -23,9 +23,9 @@ from runner import report, stats
 from runner.bundle import FP32_REFERENCE, INPUTS, Bundle
 from runner.device.monitor import Monitor
 from runner.measure.latency import PLANS
-from runner.measure.workers import WORKERS
 from runner.runtimes import Options
 from runner.worker.order import Job, Order, Timing, encode
+from runner.workers import WORKERS
 from tests import bundles, networks
 
 SAMPLES = (2_000, 50_000)

@@ -18,13 +18,13 @@ from runner.compare import gate
 from runner.edge import INTERRUPTED
 from runner.measure.answers import Logits
 from runner.measure.rounds import Course, instruments
-from runner.measure.workers import WORKERS
 from runner.render.page import as_text
 from runner.render.selftest import selftest_page
 from runner.report import Scenario
 from runner.selftest import selftest
 from runner.terminal import Terminal
 from runner.worker.order import Job
+from runner.workers import WORKERS
 from tests.networks import write_onnx
 
 SHAPE = (1, 28, 28)

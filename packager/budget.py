@@ -17,11 +17,11 @@ from packager.check import Logits
 from packager.evaluation import Labels
 from packager.onnx_model import OnnxModel
 from packager.quantize import sensitivity
-from runner import stats
 from runner.errors import StepError
 from runner.manifest import Candidate, Target
 from runner.packing import BudgetRecord, Drop, Try
 from runner.render import units
+from runner.stats.paired import paired_difference
 
 POINTS = 100
 """In one whole."""
@@ -48,7 +48,7 @@ class Baseline:
             samples=len(self.labels),
             top1=float(np.mean(after)),
             drop=float(np.mean(before) - np.mean(after)),
-            interval=stats.paired_difference(before.tolist(), after.tolist()),
+            interval=paired_difference(before.tolist(), after.tolist()),
         )
 
     def _right(self, answers: Logits) -> NDArray[np.bool_]:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runner.errors import StepError
+from runner.logits import snr_db
 from runner.manifest import Precision
-from runner.measure.accuracy import snr_db
 
 Logits = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ from packager import onnx_model, train
 from packager.data import Samples
 from packager.network import Network
 from packager.onnx_model import OnnxModel
+from runner.arrays import ArrayLocation
 from runner.manifest import Preprocess
-from runner.worker.order import ArrayLocation
 
 CHUNK = 256
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner import atomic, stats
+from runner import atomic
 from runner.errors import StepError
 from runner.render import base, device_line, run_line, units
 from runner.render.packing import pruning_blocks
 from runner.render.page import Page, Table, as_markdown, drop_empty_columns
 from runner.render.units import Scale
 from runner.report import ArtifactReport, Report
+from runner.stats.paired import paired_difference
 
 COVERAGE = 0.95
 
@@ -114,7 +115,7 @@ def _lost(artifact: ArtifactReport, fp32: ArtifactReport | None, labels: Sequenc
         [answer == label for answer, label in zip(given.predictions, labels, strict=True)]
         for given in (fp32.accuracy, artifact.accuracy)
     )
-    interval = stats.paired_difference(whole, mine, COVERAGE)
+    interval = paired_difference(whole, mine, COVERAGE)
     lost = fp32.accuracy.top1 - artifact.accuracy.top1
     return units.points(lost), f"{units.points(interval.low)} to {units.points(interval.high)}"
 

@@ -20,7 +20,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 
 from runner import archive, codec, report
 from runner.archive import Member
+from runner.arrays import ArrayLocation
 from runner.errors import BundleError
 from runner.manifest import SCHEMA, Entry, Manifest
-from runner.worker.order import ArrayLocation
 
 MANIFEST = "manifest.json"
 HOST_REPORT = "host-report.json"
@@ -124,9 +124,17 @@ class Bundle:
 
     def host_report(self) -> report.Report | None:
         """Return the report that was made on the host, or None while the bundle is still being made."""
+        return self._host_report(report.read)
+
+    def host_summary(self) -> report.Report | None:
+        """Return that report without its record: what a choice is made by, in a tenth of the memory."""
+        # Whole it is: its checksum was held when the bundle was opened.
+        return self._host_report(report.read_summary)
+
+    def _host_report(self, read: Callable[[bytes, str], report.Report]) -> report.Report | None:
         if HOST_REPORT not in self.ranges:
             return None
-        found = report.read(self.read(HOST_REPORT), f"{self.path}: {HOST_REPORT}")
+        found = read(self.read(HOST_REPORT), f"{self.path}: {HOST_REPORT}")
         if found.bundle_id != self.id:
             raise BundleError("its host report is that of another bundle", where=str(self.path), advice=COPY_AGAIN)
         return found

@@ -30,6 +30,7 @@ HookFactory = Callable[[Any], Hook]
 HALF_A_LETTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 """A surrogate. A pair is one letter; one alone is none, and cannot be written again."""
 MAX_DEPTH = 32
+NOTHING_LEFT_OUT: frozenset[str] = frozenset()
 type_names = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
@@ -55,14 +56,16 @@ def read_toml(cls: type[T], text: str) -> T:
     return structure(cls, data)
 
 
-def read_versioned(cls: type[T], text: str | bytes, schema: str) -> T:
+def read_versioned(cls: type[T], text: str | bytes, schema: str, *, without: frozenset[str] = NOTHING_LEFT_OUT) -> T:
     """Build a `cls` from JSON text that names its `schema` as "major.minor".
+
+    Lists by the names `without` are let go as they are read, and found empty: what is held at once stays small.
 
     Another major is refused. A newer minor is read, and the keys that this version does not know are passed over:
     a minor may add, never change.
     Raises InvalidDocumentError.
     """
-    data = _parse_json(text)
+    data = _parse_json(text, without)
     found = data.get("schema") if isinstance(data, dict) else None
     numbers = re.fullmatch(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})", found, re.ASCII) if isinstance(found, str) else None
     if numbers is None:
@@ -121,10 +124,18 @@ def sealed_digest(text: str | bytes, key: str) -> str:
     return digest({**data, key: ""} if isinstance(data, dict) else data)
 
 
-def _parse_json(text: str | bytes) -> object:
+def _parse_json(text: str | bytes, without: frozenset[str] = NOTHING_LEFT_OUT) -> object:
+    def emptied(table: dict[str, object]) -> dict[str, object]:
+        return {key: [] if key in without and isinstance(each, list) else each for key, each in table.items()}
+
     try:
         whole = text.decode() if isinstance(text, bytes) else text
-        data: object = json.loads(whole, parse_constant=_refuse_constant, parse_float=_finite)
+        data: object = json.loads(
+            whole,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_hook=emptied if without else None,
+        )
         if HALF_A_LETTER.search(whole):
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:

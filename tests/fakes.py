@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from runner.device.monitor import Monitor
 from runner.measure.cooling import Gate
 from runner.measure.rounds import Instruments
-from runner.measure.workers import Answered, Timed, Workers, ignore_window
 from runner.operators import OperatorTime
 from runner.process import Counters, Process
 from runner.progress import Advance
 from runner.worker.order import Job, Timing
 from runner.worker.samples import rotation
+from runner.workers import Answered, Timed, Workers, ignore_window
 
 
 @dataclass(kw_only=True)

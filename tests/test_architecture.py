@@ -285,6 +285,27 @@ def test_what_a_machine_is_can_be_shown_without_numpy() -> None:
     assert names & {*HEAVY, "numpy", "psutil"} == set()
 
 
+def brought(name: str) -> set[str]:
+    """Return the modules that may be run where one is imported and used, itself among them."""
+    found, fresh = set[str](), {name}
+    while fresh:
+        found |= fresh
+        fresh = {it for each in fresh for it in run_by(MODULES[each])} - found
+    return found
+
+
+def test_what_loads_a_bundle_to_use_it_brings_nothing_that_measures() -> None:
+    found = brought("runner.loading")
+    assert found >= {"runner.bundle", "runner.logits", "runner.report", "runner.workers"}
+    assert found & {"runner.measure", "runner.verify", "runner.compare", "runner.render"} == set()
+
+
+def test_a_worker_never_loads_a_bundle_and_so_never_starts_another() -> None:
+    found = brought("runner.worker")
+    assert found >= {"runner.worker.order", "runner.runtimes"}
+    assert found & {"runner.loading", "runner.workers", "runner.bundle"} == set()
+
+
 def test_a_worker_starts_with_numpy_and_little_else() -> None:
     names = loaded("import runner.worker")
     assert "numpy" in names

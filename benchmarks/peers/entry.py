@@ -8,7 +8,7 @@ from benchmarks.peers.case import REFERENCE, Case
 from benchmarks.peers.contenders import Contender
 from benchmarks.peers.conversation import FailedError, Talker
 from benchmarks.peers.record import Entrant
-from runner.measure.accuracy import snr_db
+from runner.logits import snr_db
 
 ANSWERS = "answers.npy"
 Start = Callable[[Contender], Talker]

@@ -28,9 +28,9 @@ from runner import codec, device
 from runner.errors import MeasurementError, RuntimeUnavailable, StepError
 from runner.manifest import LeftOut, Target
 from runner.measure.answers import make_job
-from runner.measure.workers import WORKERS
 from runner.packing import Division, Drop, Optimised
 from runner.render import units as shown
+from runner.workers import WORKERS
 
 TIMED = 32
 """Images that are timed, at most."""

@@ -14,7 +14,7 @@ from packager.quantize.onnx_graph import kept, layers, prepared
 from packager.quantize.onnx_operators import operators
 from packager.quantize.onnx_ranges import ranges, session
 from packager.quantize.onnx_static import integers
-from runner.measure.accuracy import snr_db
+from runner.logits import snr_db
 from runner.packing import LayerDamage
 from runner.progress import Silent
 

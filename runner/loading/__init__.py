@@ -7,6 +7,7 @@ from pathlib import Path
 from runner import device, install
 from runner.bundle import Bundle, open_bundle
 from runner.device import topology
+from runner.device.obstacle import obstacle
 from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable, UsageError, first_line
 from runner.facts import DeviceFacts
 from runner.loading.choice import Choice, PassedOver
@@ -14,11 +15,9 @@ from runner.loading.classifier import Classifier, classifier
 from runner.loading.preference import Preference, preference
 from runner.loading.proof import hold
 from runner.loading.ranking import Candidate, ranking
-from runner.manifest import Artifact
-from runner.measure.answers import make_options
-from runner.measure.conditions import obstacle
+from runner.loading.trial import outlive
 from runner.report import Report
-from runner.runtimes import Session, load_runtime
+from runner.runtimes import Session, load_runtime, make_options
 
 
 def load(path: str | Path, *, prefer: str | Path | Report | None = None, threads: int | None = None) -> Classifier:
@@ -37,7 +36,7 @@ def first_that_holds(bundle: Bundle, wanted: Preference, threads: int, facts: De
         name = candidate.artifact.name
         try:
             hold_runnable(candidate, facts)
-            session = proven(bundle, candidate.artifact, threads)
+            session = proven(bundle, candidate, threads)
         except (RuntimeUnavailable, MeasurementError) as error:
             passed_over.append(PassedOver(name=name, error=error))
             continue
@@ -57,12 +56,18 @@ def hold_runnable(candidate: Candidate, facts: DeviceFacts) -> None:
         raise RuntimeUnavailable(reason.detail, advice=reason.advice)
 
 
-def proven(bundle: Bundle, artifact: Artifact, threads: int) -> Session:
-    """Return a session that has answered some samples as the host did. Raises RuntimeUnavailable, MeasurementError."""
+def proven(bundle: Bundle, candidate: Candidate, threads: int) -> Session:
+    """Return a session that has answered some samples as the host did, in a worker before where nobody knows.
+
+    Raises RuntimeUnavailable and MeasurementError.
+    """
+    artifact = candidate.artifact
     options = make_options(artifact, bundle.manifest.target, threads)
     # The file goes as soon as the session has answered: nothing is left behind, however the program ends.
     with tempfile.TemporaryDirectory(prefix="edgepack-") as folder:
         file = bundle.extract(artifact.path, Path(folder))
+        if not candidate.ran_here:
+            outlive(bundle, artifact, file, options)
         try:
             session = load_runtime(artifact.format).load(file, options)
             hold(bundle, artifact, session)

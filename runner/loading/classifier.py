@@ -14,8 +14,8 @@ from runner import images
 from runner.bundle import INPUTS, Bundle
 from runner.errors import UsageError
 from runner.loading.choice import Choice
+from runner.logits import log_softmax
 from runner.manifest import Artifact, Preprocess
-from runner.measure.accuracy import log_softmax
 from runner.runtimes import Session
 
 Samples = NDArray[np.generic]

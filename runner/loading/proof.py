@@ -1,15 +1,16 @@
 """Hold an artifact's answers on this machine against its own on the host, before anybody relies on them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.arrays import ArrayLocation
 from runner.bundle import INPUTS, REFERENCE, Bundle
 from runner.errors import BundleError, MeasurementError
+from runner.logits import answers, logits_problem, snr_db
 from runner.manifest import Artifact, Precision
-from runner.measure.accuracy import answers, logits_problem, snr_db
 from runner.runtimes import Session
 
 SAMPLES = 8
@@ -25,11 +26,10 @@ products that saturate, or the kernels of another engine, come below 10."""
 
 def hold(bundle: Bundle, artifact: Artifact, session: Session) -> None:
     """Raise MeasurementError where an artifact answers otherwise than on the host, and BundleError without samples."""
-    samples, host = _some(bundle, artifact)
-    prepared = bundle.manifest.preprocess.apply(samples)
-    # All at once where it takes them: so is what a program will do.
-    step = len(prepared) if artifact.dynamic_batch else 1
-    logits = np.concatenate([session.run(prepared[start : start + step]) for start in range(0, len(prepared), step)])
+    inputs, rows, host = _some(bundle, artifact)
+    prepare = bundle.manifest.preprocess.ready()
+    # One by one, whatever it takes: a runtime may compile a network for each number of samples, and keep it.
+    logits = np.concatenate([session.run(prepare(inputs.row(row))) for row in rows])
     problem = logits_problem(logits, len(host), host.shape[1])
     if problem:
         raise MeasurementError(problem.detail, advice=problem.advice)
@@ -44,8 +44,8 @@ def hold(bundle: Bundle, artifact: Artifact, session: Session) -> None:
         )
 
 
-def _some(bundle: Bundle, artifact: Artifact) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
-    """Return a few evaluation samples, from all over the set, and the host's logits for them."""
+def _some(bundle: Bundle, artifact: Artifact) -> tuple[ArrayLocation, Sequence[int], NDArray[np.float32]]:
+    """Return where the evaluation samples lie, which few of them are taken, and the host's logits for those."""
     prepare, count, classes = (bundle.manifest.preprocess, bundle.manifest.samples, len(bundle.manifest.classes))
     inputs, logits = bundle.locate(INPUTS), bundle.reference_places().get(artifact.name)
     if inputs.shape != (count, prepare.channels, prepare.height, prepare.width):
@@ -53,5 +53,5 @@ def _some(bundle: Bundle, artifact: Artifact) -> tuple[NDArray[np.generic], NDAr
     if logits is None or logits.shape != (count, classes):
         what = f"{REFERENCE}: {artifact.name}: has the shape {logits.shape if logits else ()}, not {(count, classes)}"
         raise BundleError(what, where=str(bundle.path), advice="pack it again")
-    chosen = np.unique(np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64))
-    return np.array(inputs.open()[chosen]), np.array(logits.open()[chosen], np.float32)
+    chosen: list[int] = np.linspace(0, count - 1, min(SAMPLES, count)).astype(np.int64).tolist()
+    return inputs, chosen, np.concatenate([logits.row(row) for row in chosen]).astype(np.float32)

@@ -1,7 +1,7 @@
 """In which order the artifacts of a bundle are tried: by what is preferred, by measured latency, then by a rule."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from runner.bundle import Bundle
@@ -32,19 +32,30 @@ class Candidate:
     advice: str = ""
     refused: str = ""
     """Why it is not to be used, whatever runs here."""
+    ran_here: bool = False
+    """A report of this very machine says so: nobody need see first whether it kills its process."""
 
 
 def ranking(bundle: Bundle, wanted: Preference, facts: DeviceFacts) -> tuple[Candidate, ...]:
     """Return every artifact of a bundle once, the one to be tried first before the others."""
-    host = bundle.host_report()
+    host = bundle.host_summary()
+    ran = {name for each in (host, wanted.report) if each for name in _ran_here(each, facts)}
     found: dict[str, Candidate] = {}
     for candidate in (
         *_preferred(bundle, wanted, facts),
         *_on_host(bundle, host, facts),
         *_by_rule(bundle, host, facts),
     ):
-        found.setdefault(candidate.artifact.name, candidate)
+        found.setdefault(candidate.artifact.name, replace(candidate, ran_here=candidate.artifact.name in ran))
     return tuple(found.values())
+
+
+def _ran_here(found: Report, facts: DeviceFacts) -> Iterator[str]:
+    """Yield the artifacts that were timed on this very machine, each by the runtime that is on it now."""
+    theirs = found.device
+    if (theirs.cpu, theirs.machine, theirs.features) == (facts.cpu, facts.machine, facts.features):
+        same = {each.format for each in theirs.runtimes if each in facts.runtimes}
+        yield from (each.name for each in found.artifacts if each.latency and each.format in same)
 
 
 def _preferred(bundle: Bundle, wanted: Preference, facts: DeviceFacts) -> Iterator[Candidate]:

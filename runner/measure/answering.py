@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from runner.device.forecast import forecast
+from runner.device.obstacle import obstacle
 from runner.errors import MeasurementError, RuntimeUnavailable
+from runner.logits import logits_problem
 from runner.measure import conditions
-from runner.measure.accuracy import accuracy, logits_problem
+from runner.measure.accuracy import accuracy
 from runner.measure.answers import Answers, Evaluation, Subject, answers, make_job
 from runner.measure.gpu import gpu_reasons
 from runner.measure.rounds import Course
@@ -43,7 +45,7 @@ def answer(session: Session, trial: Trial) -> None:
     """Take an artifact's answers and judge them, or note why that cannot be."""
     artifact, evaluation = trial.artifact, session.evaluation
     python = session.bench.python(bool(session.facts.cuda))
-    reason = conditions.obstacle(artifact, session.facts, python, stand_in=session.host is not None)
+    reason = obstacle(artifact, session.facts, python, stand_in=session.host is not None)
     if reason:
         trial.unavailable = True
         trial.reasons.append(reason)

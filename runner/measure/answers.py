@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from runner.arrays import ArrayLocation
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle
 from runner.device import topology
 from runner.errors import BundleError
 from runner.manifest import Artifact, Preprocess, Target
-from runner.measure.workers import WORKERS, Workers
 from runner.progress import Advance
 from runner.report import RuntimeFacts, Scenario
-from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job
+from runner.runtimes import make_options
+from runner.worker.order import Job
+from runner.workers import WORKERS, Workers
 
 Logits = NDArray[np.float32]
 
@@ -94,18 +95,6 @@ def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, sc
         preprocess=preprocess,
         batch=scenario.batch if artifact.dynamic_batch else 1,
         cpus=topology.pinning(scenario.threads * scenario.streams),
-    )
-
-
-def make_options(artifact: Artifact, target: Target, threads: int, *, stand_in: bool = False) -> Options:
-    """Return how a runtime is to run an artifact that was made for a target: measured here, or used by a program."""
-    return Options(
-        threads=threads,
-        device="cpu" if stand_in else artifact.device,
-        engine=artifact.engine,
-        spinning=target.session.spinning,
-        # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
-        exact_int8=target.machine == "aarch64",
     )
 
 

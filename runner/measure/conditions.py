@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 
-from runner import install
 from runner.facts import DeviceFacts, DeviceState
-from runner.install import Interpreter
-from runner.manifest import Artifact, Target
+from runner.manifest import Target
 from runner.reason import Reason
-from runner.runtimes import KNOWN, missing
 
 
 def machine_reasons(facts: DeviceFacts, target: Target) -> tuple[Reason, ...]:
@@ -51,29 +48,6 @@ def state_reasons(before: DeviceState, after: DeviceState) -> tuple[Reason, ...]
     when = "before" if before.throttled else "after"
     detail = f"the board says {when} the measurement that heat or low voltage slows it down"
     return (Reason(code="throttled", level="invalid", detail=detail, advice="a better cooler or power supply"),)
-
-
-def obstacle(artifact: Artifact, facts: DeviceFacts, python: Interpreter, *, stand_in: bool) -> Reason | None:
-    """Return why this machine cannot run an artifact, or None where it can; `stand_in` lets a CPU take CUDA's place."""
-    if artifact.machines and facts.machine not in artifact.machines:
-        detail = f"runs on {' or '.join(artifact.machines)}, and this machine is {facts.machine}"
-        return Reason(code="wrong-machine", level="note", detail=detail)
-    lacking = [each for each in artifact.instructions if each not in facts.features]
-    if lacking:
-        detail = f"is native code for a CPU with {', '.join(lacking)}, which this one lacks"
-        return Reason(code="wrong-cpu", level="note", detail=detail)
-    runtime = next((runtime for runtime in facts.runtimes if runtime.format == artifact.format), None)
-    if runtime is None or runtime.version is None:
-        packages = missing(artifact.format) or (KNOWN[artifact.format].package,)
-        if artifact.device == "cuda" and artifact.format == "onnx":
-            packages = ("onnxruntime-gpu",)
-        remedy = install.remedy(packages, python)
-        told = f"{' and '.join(packages)} {'are' if len(packages) > 1 else 'is'} not installed here"
-        detail = f"{told}, and cannot be: {remedy.problem}" if remedy.problem else told
-        return Reason(code="no-runtime", level="note", detail=detail, advice=remedy.advice)
-    if artifact.device == "cuda" and not facts.cuda and not stand_in:
-        return Reason(code="no-cuda", level="note", detail="runs on CUDA, and there is no CUDA device here")
-    return None
 
 
 def no_device(target: Target, facts: DeviceFacts) -> Reason:

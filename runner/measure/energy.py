@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from runner.device.energy import Energy, Meter
 from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.measure.rounds import Course
-from runner.measure.workers import Workers
 from runner.report import EnergyUse
 from runner.worker.order import Timing
+from runner.workers import Workers
 
 WARMUP_S = 1.0
 TIMED_S = 10.0

@@ -1,10 +1,10 @@
 """The time of each operator of an artifact: in a pass of its own, after all that is timed."""
 
 from runner.errors import MeasurementError, RuntimeUnavailable
-from runner.measure.workers import Workers
 from runner.operators import OperatorTime
 from runner.reason import Reason
 from runner.worker.order import Job
+from runner.workers import Workers
 
 
 def operator_times(job: Job, seed: int, workers: Workers) -> tuple[OperatorTime, ...] | Reason:

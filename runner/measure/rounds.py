@@ -15,12 +15,12 @@ from runner.errors import EdgepackError, MeasurementError, RuntimeUnavailable
 from runner.manifest import Precision
 from runner.measure.cooling import Gate
 from runner.measure.latency import Plan, Timings, changed_answers, precise
-from runner.measure.workers import WORKERS, Workers
 from runner.process import Counters, Process, Usage
 from runner.progress import Advance
 from runner.reason import Reason
 from runner.report import Scenario, Stopped
 from runner.worker.order import Job, Timing
+from runner.workers import WORKERS, Workers
 
 MOST_FAILURES = 3
 """After so many worker processes of one artifact have failed, no more of it are started."""

@@ -22,11 +22,11 @@ from runner.measure.latency import PLANS, Plan
 from runner.measure.operators import operator_times
 from runner.measure.rounds import Course, Instruments, instruments
 from runner.measure.trial import Trial
-from runner.measure.workers import WORKERS, Workers
 from runner.packing import Packing
 from runner.progress import Progress
 from runner.reason import Reason
 from runner.report import Effort, Report, Settings, seal
+from runner.workers import WORKERS, Workers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

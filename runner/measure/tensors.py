@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from runner import device, install
 from runner.bundle import INPUTS, Bundle
+from runner.device.obstacle import obstacle
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError
 from runner.measure.answers import Subject, make_job
-from runner.measure.conditions import obstacle
 from runner.measure.session import chosen
-from runner.measure.workers import Subprocesses
 from runner.report import Scenario
 from runner.worker.order import Probing
+from runner.workers import Subprocesses
 
 Array = NDArray[np.generic]
 KEY = "arr_{}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, cast
 
-from runner.manifest import Device, Engine, Format
+from runner.manifest import Artifact, Device, Engine, Format, Target
 from runner.operators import OperatorTime
 
 if TYPE_CHECKING:
@@ -30,6 +30,18 @@ class Options:
     """Whether threads wait busily for work, where the runtime leaves a choice; None is as the runtime has it."""
     as_stored: bool = False
     """Run the very operators of the file, and not what the runtime makes of them for speed: for probes."""
+
+
+def make_options(artifact: Artifact, target: Target, threads: int, *, stand_in: bool = False) -> Options:
+    """Return how a runtime is to run an artifact that was made for a target: measured here, or used by a program."""
+    return Options(
+        threads=threads,
+        device="cpu" if stand_in else artifact.device,
+        engine=artifact.engine,
+        spinning=target.session.spinning,
+        # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
+        exact_int8=target.machine == "aarch64",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,25 +5,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from runner.arrays import ArrayLocation
 from runner.manifest import Format, Preprocess
 from runner.runtimes import Options
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArrayLocation:
-    """Where the values of an array lie in a file: a bundle's entries are stored as they are, and mapped in place."""
-
-    path: Path
-    offset: int
-    shape: tuple[int, ...]
-    dtype: str
-
-    def open(self) -> NDArray[np.generic]:
-        """Map the array into memory, read-only."""
-        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

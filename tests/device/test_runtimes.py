@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from runner.bundle import Bundle, open_bundle
 from runner.fastest import MOST_FLIPS
-from runner.measure.accuracy import snr_db
+from runner.logits import snr_db
 from tests.device import story
 from tests.device.machines import Board
 from tests.device.wheels import Wheels

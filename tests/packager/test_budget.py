@@ -19,11 +19,11 @@ from packager.check import Logits
 from packager.data import Splits
 from packager.onnx_model import OnnxModel
 from packager.train import logits
-from runner import stats
 from runner.errors import StepError
 from runner.manifest import Candidate
 from runner.packing import Try
 from runner.runtimes import Options, load_runtime
+from runner.stats.paired import paired_difference
 from tests import contexts, modules
 
 X86 = targets.load("x86")
@@ -100,7 +100,7 @@ def test_a_drop_is_a_difference_of_shares_on_the_same_samples_with_its_interval(
     right = np.arange(100)
     assert (found.samples, found.top1) == (100, 0.8)
     assert found.drop == pytest.approx(0.1)
-    assert found.interval == stats.paired_difference(list(right < 90), list(right < 80))
+    assert found.interval == paired_difference(list(right < 90), list(right < 80))
     assert baseline.drop(answering(baseline, 95)).drop == pytest.approx(-0.05)
 
 

@@ -10,8 +10,8 @@ from packager import making, prepared, recipe, recipe_file
 from packager.branches import Branch
 from packager.cache import Cache
 from packager.origin import origin
+from runner.logits import snr_db
 from runner.manifest import Target
-from runner.measure.accuracy import snr_db
 from runner.progress import Silent
 
 FAMILIES = recipe_file.load("families")

@@ -844,6 +844,7 @@ def test_the_host_report_is_read(tmp_path: Path) -> None:
     found = host_report_of(BUNDLE_ID)
     bundle = opened(tmp_path, reported(codec.write_json(found).encode()))
     assert bundle.host_report() == found
+    assert bundle.host_summary() == report.read_summary(codec.write_json(found), "the same")
     assert bundle.id == BUNDLE_ID
 
 

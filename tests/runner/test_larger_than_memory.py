@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runner.arrays import ArrayLocation
 from runner.bundle import FP32_REFERENCE
 from runner.manifest import Preprocess
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Order, encode
+from runner.worker.order import Job, Order, encode
 from tests import bundles, networks
 
 ROOT = Path(__file__).parent.parent.parent

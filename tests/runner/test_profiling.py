@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from runner import workers
+from runner.arrays import ArrayLocation
 from runner.errors import MeasurementError, RuntimeUnavailable
 from runner.manifest import Format
-from runner.measure import workers
-from runner.measure.workers import WORKERS
 from runner.operators import OperatorTime
 from runner.runtimes import Options, Profiling, Runtime, onnx, torchscript
-from runner.worker.order import ArrayLocation, Job, Order, Timing, decode, encode
+from runner.worker.order import Job, Order, Timing, decode, encode
+from runner.workers import WORKERS
 from tests import networks
 
 SAMPLES = networks.inputs(5)

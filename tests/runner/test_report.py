@@ -176,6 +176,43 @@ def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert report.load(path) == reports.host()
 
 
+def without_record(found: Report) -> Report:
+    """Return a report of which nothing is left that was taken sample by sample."""
+
+    def latency(each: Latency) -> Latency:
+        bare = [replace(it, warmup_ns=(), samples_ns=(), device_ns=(), machine=(), others=()) for it in each.processes]
+        return replace(each, processes=tuple(bare))
+
+    artifacts = [
+        replace(
+            each,
+            accuracy=each.accuracy and replace(each.accuracy, predictions=(), label_ranks=(), losses=()),
+            latency=each.latency and latency(each.latency),
+            scenarios=tuple(map(latency, each.scenarios)),
+        )
+        for each in found.artifacts
+    ]
+    return replace(found, artifacts=tuple(artifacts))
+
+
+def test_a_summary_is_the_report_without_its_record(tmp_path: Path) -> None:
+    found, file = reports.complete(), tmp_path / "report.json"
+    file.write_text(codec.write_json(found), encoding="utf-8")
+    summary = without_record(found)
+    assert len(codec.write_json(summary)) < len(codec.write_json(found))
+    assert report.read_summary(file.read_bytes(), "report.json") == summary
+    assert report.load_summary(file) == summary
+
+
+def test_a_file_whose_record_was_altered_has_no_summary(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(altered(lambda document: document.update(labels=[0] * 40)), encoding="utf-8")
+    with pytest.raises(ReportError, match="its digest does not fit its content"):
+        report.load_summary(file)
+    with pytest.raises(ReportError, match="cannot be read: No such file or directory"):
+        report.load_summary(tmp_path / "none.json")
+
+
 def test_sealing_again_changes_nothing_and_any_change_shows_in_the_digest() -> None:
     whole = reports.host()
     assert report.seal(whole) == whole

@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from runner import codec, noise, selftest
+from runner.arrays import ArrayLocation
 from runner.compare.comparison import Word
 from runner.device.monitor import Monitor
 from runner.errors import MeasurementError
 from runner.measure.rounds import Course, Instruments
-from runner.measure.workers import Answered, Timed, ignore_window
 from runner.operators import OperatorTime
 from runner.process import Usage
 from runner.progress import Advance
@@ -22,7 +22,8 @@ from runner.render.selftest import selftest_page
 from runner.report import Scenario
 from runner.runtimes import Options
 from runner.selftest import BLOCKS, SESSION, SLOWDOWNS, Kind, Rate, SelfTest, not_to_remember, remembered
-from runner.worker.order import ArrayLocation, Job, Timing
+from runner.worker.order import Job, Timing
+from runner.workers import Answered, Timed, ignore_window
 from tests import networks, reports
 from tests.fakes import FakeWorkers, RecordingProgress, Script, calm
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import runner
+from runner import workers
+from runner.arrays import ArrayLocation
 from runner.manifest import Format
-from runner.measure import workers
-from runner.measure.workers import WORKERS, Answered
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Order, Timing, decode, encode
+from runner.worker.order import Job, Order, Timing, decode, encode
 from runner.worker.samples import rotation
 from runner.worker.timing import LEAST_SAMPLES, LEAST_WARMUPS
+from runner.workers import WORKERS, Answered
 from tests import networks
 
 SAMPLES = 40
@@ -181,7 +182,7 @@ def _wait(condition: str, pid: int) -> list[int]:
 def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
     order = Order(job=_job(tmp_path), timing=None, output=tmp_path / "logits.npy", parent=os.getpid())
     program = (
-        "import sys; from runner.worker.order import decode, Timing; from runner.measure.workers import WORKERS\n"
+        "import sys; from runner.worker.order import decode, Timing; from runner.workers import WORKERS\n"
         "WORKERS.time(decode(sys.stdin.read()).job, Timing(warmup_s=0, timed_s=300, seed=0))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)

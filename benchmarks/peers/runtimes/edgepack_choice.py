@@ -9,8 +9,7 @@ from benchmarks.peers.case import BUNDLE, PACK_LOG, Case
 from benchmarks.peers.runtimes import Loaded
 from runner import bundle, report
 from runner.manifest import Artifact
-from runner.measure.answers import make_options
-from runner.runtimes import load_runtime
+from runner.runtimes import load_runtime, make_options
 
 REPORT = "report.json"
 BENCH = "import edgepack; edgepack.bench_runner()"

@@ -20,8 +20,8 @@ from runner.errors import MeasurementError
 from runner.manifest import LeftOut, Target
 from runner.measure.latency import Plan
 from runner.measure.rounds import instruments
-from runner.measure.workers import Subprocesses, Timed, ignore_window
 from runner.worker.order import Job, Timing
+from runner.workers import Subprocesses, Timed, ignore_window
 from tests import contexts
 
 X86, ARM = targets.load("x86"), targets.load("arm-qnnpack")

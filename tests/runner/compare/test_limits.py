@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from runner import report, stats
+from runner import report
 from runner.compare import compare
 from runner.compare.comparison import Limits, Verdict
 from runner.report import Report
+from runner.stats.paired import paired_difference
 from tests import reports
 from tests.runner.compare.pairs import EMULATED, device_with, many
 
@@ -86,7 +87,7 @@ def test_an_accuracy_drop_is_judged_by_its_interval(b: int, c: int, limit: float
     found = compare(*many(b, c, 2000), Limits(max_accuracy_drop=limit)).verdicts[0]
     assert found.judgement == judgement
     assert found.observed == pytest.approx((b - c) / 2000)
-    expected = stats.paired_difference(
+    expected = paired_difference(
         [True] * b + [False] * (2000 - b), [False] * b + [True] * c + [False] * (2000 - b - c), 0.9
     )
     assert found.interval is not None

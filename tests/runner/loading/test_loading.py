@@ -16,7 +16,7 @@ from runner.facts import DeviceFacts
 from runner.loading import first_that_holds, proven
 from runner.loading.classifier import Classifier
 from runner.loading.preference import Preference
-from runner.manifest import Artifact
+from runner.loading.ranking import Candidate
 from runner.runtimes import KNOWN, Options
 from tests import bundles, loadable, networks, reports
 
@@ -103,7 +103,9 @@ def test_a_runtime_that_fails_as_it_likes_is_passed_over(bundle: Bundle, monkeyp
         raise KeyError(f"{path.name} with {options.threads}")
 
     monkeypatch.setattr("runner.runtimes.torchscript.load", fail)
-    found = loaded(bundle, Preference(name="int8.torchscript"), with_engines(NO_TORCH)).choice
+    facts = with_engines(NO_TORCH)
+    known = loadable.measured(bundle, {"int8.torchscript": 60}, fastest="int8.torchscript", device=facts)
+    found = loaded(bundle, Preference(report=known, source="report.json"), facts).choice
     assert [each.line for each in found.passed_over] == [
         "int8.torchscript: its runtime fails here: KeyError: 'int8.torchscript with 1'"
     ]
@@ -154,10 +156,10 @@ def test_an_artifact_for_arm_is_run_as_arm_computes(bundle: Bundle, monkeypatch:
 
     monkeypatch.setattr("runner.runtimes.torchscript.load", load)
     arm = replace(bundle.manifest, target=replace(bundle.manifest.target, machine="aarch64"))
-    artifact: Artifact = replace(loadable.INT8, engine="qnnpack")
+    candidate = Candidate(artifact=replace(loadable.INT8, engine="qnnpack"), reason="it is", ran_here=True)
     for manifest in (bundle.manifest, arm):
         with pytest.raises(RuntimeUnavailable):
-            proven(replace(bundle, manifest=manifest), artifact, 2)
+            proven(replace(bundle, manifest=manifest), candidate, 2)
     assert seen == [Options(threads=2, engine="qnnpack", exact_int8=exact) for exact in (False, True)]
 
 

@@ -32,8 +32,9 @@ def test_the_hosts_own_answers_hold(session: Session, tmp_path: Path) -> None:
     hold(loadable.write(tmp_path), loadable.FP32, session)
 
 
-def test_samples_go_one_by_one_where_more_are_not_taken(session: Session, tmp_path: Path) -> None:
-    single = bundles.artifact(dynamic_batch=False)
+@pytest.mark.parametrize("dynamic_batch", [False, True])
+def test_samples_go_one_by_one_also_where_more_are_taken(session: Session, tmp_path: Path, dynamic_batch: bool) -> None:
+    proven = bundles.artifact(dynamic_batch=dynamic_batch)
     taken: list[int] = []
 
     class Counting:
@@ -43,7 +44,7 @@ def test_samples_go_one_by_one_where_more_are_not_taken(session: Session, tmp_pa
             taken.append(len(inputs))
             return session.run(inputs)
 
-    hold(loadable.write(tmp_path, (single,)), single, Counting())  # type: ignore[arg-type]  # what the proof calls
+    hold(loadable.write(tmp_path, (proven,)), proven, Counting())  # type: ignore[arg-type]  # what the proof calls
     assert taken == [1] * SAMPLES
 
 

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.spatial import distance
 
-from runner.measure import accuracy as module
-from runner.measure.accuracy import accuracy, logits_problem
+from runner import logits as module
+from runner.measure.accuracy import accuracy
 from runner.report import Flip
 
 Logits = NDArray[np.float32]
@@ -137,11 +137,6 @@ def test_one_bit_in_any_block_makes_logits_another(place: tuple[int, int], monke
     other[place] = -0.0
     found = accuracy(logits, other, logits, labels, 7)
     assert (found.identical_to_host, found.max_abs_difference) == (False, 0.0)
-    wrong = logits.copy()
-    wrong[place] = np.nan
-    reason = logits_problem(wrong, 1000, 7)
-    assert reason is not None
-    assert reason.detail == "1 of 1000 answers hold a NaN or an infinity"
 
 
 def test_top5_is_given_only_with_more_than_ten_classes() -> None:
@@ -150,21 +145,3 @@ def test_top5_is_given_only_with_more_than_ten_classes() -> None:
     assert accuracy(ten, ten, ten, np.array([9, 0]), 10).top5 is None
     found = accuracy(eleven, eleven, eleven, np.array([6, 5]), 11)
     assert (found.top5, found.label_ranks) == (0.5, (4, 5))
-
-
-def test_logits_of_another_shape_are_a_reason_and_no_crash() -> None:
-    reason = logits_problem(REFERENCE, 4, 10)
-    assert reason is not None
-    assert (reason.code, reason.level) == ("wrong-shape", "invalid")
-    assert reason.detail == "its logits have the shape (4, 3), and (4, 10) was asked for"
-
-
-def test_answers_that_are_not_finite_are_counted() -> None:
-    broken = REFERENCE.copy()
-    broken[1, 0] = np.nan
-    broken[3] = np.inf
-    reason = logits_problem(broken, 4, 3)
-    assert reason is not None
-    assert (reason.code, reason.level) == ("not-finite", "invalid")
-    assert reason.detail == "2 of 4 answers hold a NaN or an infinity"
-    assert logits_problem(REFERENCE, 4, 3) is None

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from runner.arrays import ArrayLocation
 from runner.device.energy import Energy
 from runner.errors import MeasurementError
 from runner.measure import run
 from runner.measure.energy import TIMED_S, energy
 from runner.measure.rounds import Course
-from runner.measure.workers import WORKERS, Timed, ignore_window
 from runner.report import EnergyUse, Scenario, Settings
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Timing
+from runner.worker.order import Job, Timing
+from runner.workers import WORKERS, Timed, ignore_window
 from tests import networks
 from tests.fakes import FakeWorkers, Script
 from tests.runner.measure.scripted import bench, bundle, workers

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from runner import codec, verify
+from runner import workers as module
 from runner.bundle import FP32_REFERENCE, Bundle
 from runner.measure import Bench, run
-from runner.measure import workers as module
 from runner.measure.latency import Plan
 from runner.progress import Progress, Silent
 from runner.report import Report, Settings, read

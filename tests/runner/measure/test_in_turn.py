@@ -14,13 +14,13 @@ from runner.compare.comparison import Limits
 from runner.errors import BundleError, MeasurementError, UsageError
 from runner.measure import run, run_in_turn
 from runner.measure.latency import TURNS
-from runner.measure.workers import Answered, Timed, ignore_window
 from runner.operators import OperatorTime
 from runner.progress import Advance, Progress, Silent
 from runner.render.comparison import comparison_page
 from runner.render.page import as_text
 from runner.report import Report, Settings, read
 from runner.worker.order import Job, Timing
+from runner.workers import Answered, Timed, ignore_window
 from tests import bundles
 from tests.fakes import FakeWorkers, RecordingProgress, Script
 from tests.runner.measure.scripted import FP32, INT8, LABELS, bench, bundle, logits, workers

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from runner import codec, verify
+from runner.arrays import ArrayLocation
 from runner.bundle import FP32_REFERENCE, Bundle
 from runner.errors import BundleError, MeasurementError, RuntimeUnavailable, UsageError
 from runner.facts import DeviceFacts, DeviceState, Runtime
@@ -18,7 +19,6 @@ from runner.measure.answers import Answers, Subject, answers
 from runner.measure.latency import Plan
 from runner.packing import Packing
 from runner.report import Report, RuntimeFacts, Settings, read
-from runner.worker.order import ArrayLocation
 from tests import bundles, networks, reports
 from tests.fakes import FakeWorkers, RecordingProgress, Script, quiet
 

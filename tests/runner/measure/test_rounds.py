@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from runner.arrays import ArrayLocation
 from runner.device import others
 from runner.device.monitor import Monitor
 from runner.device.others import Snapshot, Spent
@@ -17,11 +18,11 @@ from runner.errors import MeasurementError
 from runner.measure.cooling import Gate
 from runner.measure.latency import Plan
 from runner.measure.rounds import Course, Instruments, instruments, time_in_rounds
-from runner.measure.workers import Timed, Workers, ignore_window
 from runner.process import Other, Usage
 from runner.report import Scenario
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Timing
+from runner.worker.order import Job, Timing
+from runner.workers import Timed, Workers, ignore_window
 from tests import networks
 from tests.fakes import FakeWorkers, Script, calm, counters, fake_process, quiet
 

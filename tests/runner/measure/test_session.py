@@ -17,13 +17,13 @@ from runner.facts import DeviceFacts
 from runner.measure import run
 from runner.measure.latency import Plan
 from runner.measure.rounds import Instruments
-from runner.measure.workers import Answered, Timed, Workers, ignore_window
 from runner.operators import OperatorTime
 from runner.progress import Advance
 from runner.render import report_page
 from runner.render.page import as_text
 from runner.report import Effort, Latency, Report, Scenario, Settings, read
 from runner.worker.order import Job, Timing
+from runner.workers import Answered, Timed, Workers, ignore_window
 from tests import bundles
 from tests.fakes import FakeWorkers, RecordingProgress, Script, calm, quiet
 from tests.runner.device.test_monitor import board

@@ -9,13 +9,14 @@ import onnx
 import pytest
 
 from runner import edge
+from runner.arrays import ArrayLocation
 from runner.bundle import FP32_REFERENCE, Bundle
 from runner.cli import bench_runner
 from runner.errors import MeasurementError, RuntimeUnavailable, UsageError
 from runner.manifest import Format
 from runner.measure import tensors
 from runner.runtimes import Options, load_runtime
-from runner.worker.order import ArrayLocation, Job, Order, Probing, decode, encode
+from runner.worker.order import Job, Order, Probing, decode, encode
 from tests import bundles, networks
 
 SAMPLES = 5

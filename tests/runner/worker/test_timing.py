@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from runner import codec
-from runner.measure.workers import Result
+from runner.arrays import ArrayLocation
 from runner.process import Process
 from runner.runtimes import DeviceMemory, Options
 from runner.worker import timing
 from runner.worker.loop import Inputs, Logits, Took, in_time_order
-from runner.worker.order import ArrayLocation, Job, Order, Timing
+from runner.worker.order import Job, Order, Timing
 from runner.worker.samples import prepared, rotation
 from runner.worker.timing import DEVICE_CALLS, LEAST_SAMPLES, LEAST_WARMUPS, time_calls
+from runner.workers import Result
 from tests import networks
 from tests.runner.worker.clocks import FakeClock
 

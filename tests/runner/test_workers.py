@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from runner import workers
+from runner.arrays import ArrayLocation
 from runner.errors import MeasurementError, RuntimeUnavailable
-from runner.measure import workers
-from runner.measure.workers import WORKERS, Subprocesses
 from runner.runtimes import Options
-from runner.worker.order import ArrayLocation, Job, Order, Timing
+from runner.worker.order import Job, Order, Timing
+from runner.workers import WORKERS, Subprocesses
 from tests import networks
 
 JOB = Job(
@@ -25,8 +26,8 @@ BRIEF = Timing(warmup_s=0.0, timed_s=0.0, seed=0)
 PARENT_THAT_IS_STOPPED = """
 from pathlib import Path
 from runner.errors import MeasurementError
-from runner.measure import workers
-from tests.runner.measure import test_workers as tests
+from runner import workers
+from tests.runner import test_workers as tests
 
 STOP = '''
 os.kill(os.getppid(), signal.SIGSTOP)
@@ -46,7 +47,7 @@ except MeasurementError as error:
 
 
 def _path_here() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _program(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:

@@ -25,7 +25,7 @@ from runner.progress import Advance
 from runner.runtimes import Placement
 from runner.worker.order import Job, Order, Probing, Timing, encode
 
-ROOT = Path(__file__).absolute().parent.parent.parent
+ROOT = Path(__file__).absolute().parent.parent
 """The folder, or the bundle, that holds the package `runner`."""
 START = "import sys; sys.path.insert(0, sys.argv[1]); from runner.worker import main; main()"
 SILENCE_S = 300.0

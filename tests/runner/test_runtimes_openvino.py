@@ -129,7 +129,7 @@ def test_the_properties_are_those_that_were_asked_for(path: Path, threads: int) 
 def test_weights_of_16_bits_are_half_the_file_and_near_in_their_answers(path: Path, tmp_path: Path) -> None:
     network = networks.write_onnx(tmp_path / "net.onnx").read_bytes()
     half = tmp_path / "half.zip"
-    half.write_bytes(written(graph(network), half=True))
+    half.write_bytes(written(graph(network), "f16"))
     weights = [openvino_file.read(each).weights.size for each in (half, path)]
 
     assert weights[0] < 0.52 * weights[1]

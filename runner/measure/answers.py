@@ -14,7 +14,7 @@ from runner.manifest import Artifact, Preprocess, Target
 from runner.measure.workers import WORKERS, Workers
 from runner.progress import Advance
 from runner.report import RuntimeFacts, Scenario
-from runner.runtimes import Options
+from runner.runtimes import KNOWN, Options
 from runner.worker.order import ArrayLocation, Job
 
 Logits = NDArray[np.float32]
@@ -103,10 +103,17 @@ def make_options(artifact: Artifact, target: Target, threads: int, *, stand_in: 
         threads=threads,
         device="cpu" if stand_in else artifact.device,
         engine=artifact.engine,
+        made_with=made_with(artifact),
         spinning=target.session.spinning,
         # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
         exact_int8=target.machine == "aarch64",
     )
+
+
+def made_with(artifact: Artifact) -> str | None:
+    """Return the version of an artifact's runtime that was there when it was made, if the manifest has one."""
+    versions = (artifact.made_with.get(name) for name in KNOWN[artifact.format].distributions)
+    return next(filter(None, versions), None)
 
 
 def load_evaluation(source: Bundle, names: Sequence[str]) -> Evaluation:

@@ -24,6 +24,8 @@ class Options:
     device: Device = "cpu"
     engine: Engine | None = None
     """The quantization engine that a TorchScript int8 artifact was made for."""
+    made_with: str | None = None
+    """The version of the runtime that was there when the artifact was made; None where that is not known."""
     exact_int8: bool = False
     """Take no int8 instruction that saturates, where the runtime leaves a choice: answers before speed."""
     spinning: bool | None = None

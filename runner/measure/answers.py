@@ -1,7 +1,7 @@
 """What an artifact says to every sample of the evaluation set, also while it is not in a bundle yet."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +86,12 @@ def answers(
 def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, scenario: Scenario) -> Job:
     """Return what a worker is told of an artifact: the same for its answers and for its time."""
     artifact = subject.artifact
+    options = make_options(artifact, subject.target, scenario.threads, stand_in=subject.stand_in)
     return Job(
         file=subject.file.absolute(),
         format=artifact.format,
-        options=make_options(artifact, subject.target, scenario.threads, stand_in=subject.stand_in),
+        # Several sessions would each put their threads on the same cores.
+        options=replace(options, affinity=()) if scenario.streams > 1 else options,
         inputs=inputs,
         preprocess=preprocess,
         batch=scenario.batch if artifact.dynamic_batch else 1,
@@ -105,6 +107,8 @@ def make_options(artifact: Artifact, target: Target, threads: int, *, stand_in: 
         engine=artifact.engine,
         made_with=made_with(artifact),
         spinning=target.session.spinning,
+        # The first core is for the thread that calls.
+        affinity=topology.physical_cores(threads)[1:] if target.session.affinity == "physical-cores" else (),
         # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
         exact_int8=target.machine == "aarch64",
     )

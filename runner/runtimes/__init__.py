@@ -30,6 +30,8 @@ class Options:
     """Take no int8 instruction that saturates, where the runtime leaves a choice: answers before speed."""
     spinning: bool | None = None
     """Whether threads wait busily for work, where the runtime leaves a choice; None is as the runtime has it."""
+    affinity: tuple[int, ...] = ()
+    """The CPU of each thread but the calling one, where the runtime leaves a choice; none leaves it to the system."""
     as_stored: bool = False
     """Run the very operators of the file, and not what the runtime makes of them for speed: for probes."""
 

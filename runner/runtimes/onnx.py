@@ -224,6 +224,10 @@ def _session_options(options: Options) -> onnxruntime.SessionOptions:
         settings.add_session_config_entry(RECORD_PLACEMENT, "1")
     if options.spinning is not None:
         settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
+    if options.affinity:
+        # It counts processors from one.
+        processors = ";".join(str(cpu + 1) for cpu in options.affinity)
+        settings.add_session_config_entry("session.intra_op_thread_affinities", processors)
     if options.exact_int8:
         settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings

@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -304,7 +306,23 @@ def test_onnx_runtimes_threads_spin_as_the_target_says(spinning: bool, expected:
     assert settings.get_session_config_entry("session.intra_op.allow_spinning") == expected
 
 
-def test_by_default_spinning_is_left_to_onnx_runtime() -> None:
-    settings = onnx._session_options(Options(threads=1))
-    with pytest.raises(RuntimeError, match="allow_spinning"):
-        settings.get_session_config_entry("session.intra_op.allow_spinning")
+@pytest.mark.parametrize("key", ["session.intra_op.allow_spinning", "session.intra_op_thread_affinities"])
+def test_by_default_spinning_and_cpus_are_left_to_onnx_runtime(key: str) -> None:
+    settings = onnx._session_options(Options(threads=2))
+    with pytest.raises(RuntimeError, match=key):
+        settings.get_session_config_entry(key)
+
+
+def test_onnx_runtimes_own_threads_stay_on_the_cpus_of_the_options(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    before = set(Path("/proc/self/task").iterdir())
+    path = networks.write_onnx(tmp_path / "net.onnx")
+    session = onnx.load(path, Options(threads=3, affinity=(cpu, cpu)))
+    np.testing.assert_allclose(session.run(INPUTS), EXPECTED, rtol=1e-4, atol=1e-4)
+    own = [int(task.name) for task in set(Path("/proc/self/task").iterdir()) - before]
+    assert len(own) == 2
+    # Each thread goes there by itself, when it begins.
+    until = time.monotonic() + 10
+    while {cpu} != set().union(*map(os.sched_getaffinity, own)) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [os.sched_getaffinity(task) for task in own] == [{cpu}, {cpu}]

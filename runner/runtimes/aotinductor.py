@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runner.device.cpu import features
+from runner.device.cpu import features, lacking
 from runner.errors import RuntimeUnavailable, said
 from runner.operators import OperatorTime
 from runner.runtimes import OnCpuAlone, Options, Profiling
@@ -98,11 +98,9 @@ def _hold(needs: Needs, path: Path, root: Path = Path("/")) -> None:
             where=path.name,
             advice="an ONNX or TorchScript artifact, or pack on such a machine",
         )
-    has = features(root, machine)
-    missing = [each for each in needs.instructions if each not in has]
-    if missing:
+    if what := lacking(needs.instructions, features(root, machine)):
         raise RuntimeUnavailable(
-            f"is native code for a CPU with {', '.join(missing)}, which this one lacks",
+            what,
             where=path.name,
             advice="an ONNX or TorchScript artifact, or pack on such a machine",
         )

@@ -25,7 +25,7 @@ MAKERS: dict[Format, tuple[str, ...]] = {
     "torchscript": ("torch",),
     "openvino": ("torch", "torchao", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
     "executorch": ("torch", "torchao", "executorch"),
-    "litert": ("torch", "litert-torch", "ai-edge-quantizer"),
+    "litert": ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert"),
     "aotinductor": ("torch", "torchao"),
 }
 FIRST_WITH_INT4 = 21

@@ -33,6 +33,7 @@ LIBRARIES = (
     "executorch",
     "litert-torch",
     "ai-edge-quantizer",
+    "ai-edge-litert",
     "torch-pruning",
     "numpy",
     "pillow",

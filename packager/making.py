@@ -13,7 +13,7 @@ from packager.evaluation import Questions
 from packager.network import best
 from packager.prepared import Prepared
 from packager.quantize import sensitivity
-from runner.errors import StepError
+from runner.errors import StepError, innermost
 from runner.manifest import INTEGERS, Candidate, LeftOut, Target
 from runner.measure.answers import Answers
 from runner.packing import BudgetRecord, LayerDamage, Try
@@ -82,19 +82,15 @@ def _damages(context: BuildContext, target: Target, prepared: Prepared) -> tuple
             found = sensitivity.sensitivity(exported.content, order, dynamic_batch=exported.dynamic_batch)
             step.note = f"{len(found)} layers{f', the worst {found[0].layer}' if found else ''}"
     except StepError as error:
-        prepared.journal.say(name, "left out", _cause(error).what)
+        prepared.journal.say(name, "left out", innermost(error, StepError).what)
         return ()
     return found
 
 
 def _left_out(name: str, error: StepError) -> LeftOut:
-    cause = _cause(error)
+    # The failure alone: the journal has put what ran before around it.
+    cause = innermost(error, StepError)
     return LeftOut(name=name, what=cause.what, advice=cause.advice)
-
-
-def _cause(error: StepError) -> StepError:
-    """Return the failure alone: the journal has put what ran before around it."""
-    return error.__cause__ if isinstance(error.__cause__, StepError) else error
 
 
 def _made(candidate: Candidate, branch: Branch, target: Target, prepared: Prepared) -> Made:

@@ -17,7 +17,7 @@ from packager.writer import Content
 from runner import measure
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, open_bundle
 from runner.manifest import LeftOut, Manifest, Target
-from runner.packing import Packing
+from runner.packing import BudgetRecord, Packing
 from runner.progress import Progress
 from runner.report import Report
 
@@ -72,9 +72,9 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
     before = len(journal.records)
     searched = optimising.search(target, shared)
     shared = searched.shared
-    made, unmade = making.make(target, shared)
+    candidates, unmade = making.make(target, shared)
     left_out = (*unmade, *searched.left_out)
-    choice = choosing.choose(target, shared, made, left_out)
+    choice = choosing.choose(target, shared, candidates, left_out)
     made = choice.made
     damages = making.damages(target, shared)
     path = destination(output, shared.name, target)
@@ -87,7 +87,7 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
                 steps=(*shared.shared, *journal.records[before:]),
                 networks=shared.networks,
                 sensitivity=damages,
-                budgets=tuple(each.record for each in made if each.record),
+                budgets=_budgets(choice.made) or _budgets(candidates),
                 optimised=searched.records,
                 left_out=left_out,
                 contenders=choice.contenders,
@@ -98,6 +98,11 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
                 raise KeyboardInterrupt
             writer.add_host_report(draft, report)
     return Packed(path=path, report=report)
+
+
+def _budgets(made: tuple[Made, ...]) -> tuple[BudgetRecord, ...]:
+    """Return how artifacts came to hold the budget: of all that were made, where none is kept that has one."""
+    return tuple(each.record for each in made if each.record)
 
 
 def _manifest(target: Target, shared: Prepared, made: tuple[Made, ...], left_out: tuple[LeftOut, ...]) -> Manifest:

@@ -14,8 +14,10 @@ Exit code 1 belongs to no error: it says that a stated limit was missed.
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
 
 LIMIT_MISSED = 1
+E = TypeVar("E", bound=BaseException)
 
 
 class EdgepackError(Exception):
@@ -83,6 +85,13 @@ def first_line(error: BaseException) -> str:
     """Return `Type: first line` of what a library raised: its pages belong into EDGEPACK_DEBUG, not into a message."""
     name, words = type(error).__name__, said(error)
     return name if words == name else f"{name}: {words}"
+
+
+def innermost(error: E, kind: type[E]) -> E:
+    """Return the error of a kind that others of it were raised from, one around the other."""
+    while isinstance(error.__cause__, kind):
+        error = error.__cause__
+    return error
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ Machine = Literal["x86_64", "aarch64"]
 Device = Literal["cpu", "cuda"]
 Engine = Literal["x86", "onednn", "fbgemm", "qnnpack"]
 IntegerType = Literal["int8", "uint8"]
+Affinity = Literal["physical-cores"]
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """Plain data that a document carries for somebody else, unread. Here and not in the codec: workers import no cattrs."""
 
@@ -45,6 +46,9 @@ class SessionSettings:
 
     spinning: bool | None = None
     """Whether threads wait busily for work, faster where nothing else runs; absent is as the runtime has it."""
+    affinity: Affinity | None = None
+    """Where ONNX Runtime's own threads stay: each on a physical core of its own, as the device has them. For programs
+    that have these cores to themselves; absent is where the system puts them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

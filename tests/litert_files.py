@@ -18,9 +18,10 @@ Array = NDArray[np.float32] | NDArray[np.int32]
 class Writer:
     """A file that grows by tensors and operators."""
 
-    def __init__(self, opset: int = 1) -> None:
+    def __init__(self, opset: int = 1, schema_version: int = 3) -> None:
         self.model, self.graph, self.opset = schema.ModelT(), schema.SubGraphT(), opset
-        self.model.version, self.model.buffers, self.model.operatorCodes = 3, [schema.BufferT()], []
+        self.model.version = schema_version
+        self.model.buffers, self.model.operatorCodes = [schema.BufferT()], []
         self.model.subgraphs = [self.graph]
         self.graph.tensors, self.graph.operators = [], []
 
@@ -68,9 +69,9 @@ def _named(name: str, tensor: int) -> schema.TensorMapT:
     return mapped
 
 
-def write_litert(path: Path, *, opset: int = 1) -> Path:
+def write_litert(path: Path, *, opset: int = 1, schema_version: int = 3) -> Path:
     """Write the network as a LiteRT file that takes N x C x H x W."""
-    values, file = networks.weights(), Writer(opset)
+    values, file = networks.weights(), Writer(opset, schema_version)
     taken = file.tensor("input", (1, networks.CHANNELS, SIZE, SIZE))
     last = file.constant("channels last", np.array([0, 2, 3, 1], np.int32))
     first = file.constant("channels first", np.array([0, 3, 1, 2], np.int32))

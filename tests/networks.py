@@ -56,6 +56,7 @@ def write_onnx(
     classes: int = CLASSES,
     kind: int = TensorProto.FLOAT,
     opset: int = 18,
+    ir_version: int = 9,
 ) -> Path:
     """Write the network as an ONNX file."""
     nodes = [
@@ -72,7 +73,7 @@ def write_onnx(
         [helper.make_tensor_value_info("logits", kind, ["batch", classes])],
         [numpy_helper.from_array(array.astype(numpy_type), name) for name, array in weights(shape, classes).items()],
     )
-    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9), path)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version), path)
     return path
 
 

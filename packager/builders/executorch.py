@@ -1,28 +1,24 @@
 """ExecuTorch files: in fp32, and in int8 for XNNPACK's kernels."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 from torch import nn
 
-from packager import qat
+from packager import installed, qat
 from packager.builders.context import BuildContext
 from packager.export import Exported
-from runner.errors import StepError
 from runner.manifest import Target
-
-PACKAGE = "executorch"
 
 
 def fp32(context: BuildContext, _: Target) -> Exported:
     """Return the network as an ExecuTorch file."""
-    _hold_package()
+    installed.hold("executorch", "executorch")
     return _export(context.network.module, context)
 
 
 def int8(context: BuildContext, target: Target) -> Exported:
     """Return the network in int8, by PT2E with XNNPACK's quantizer: the same for every machine."""
-    _hold_package()
+    installed.hold("executorch", "executorch")
     from packager.quantize import xnnpack  # noqa: PLC0415 - heavy
 
     order = xnnpack.for_xnnpack(context.order(target))
@@ -31,11 +27,6 @@ def int8(context: BuildContext, target: Target) -> Exported:
         return _export(xnnpack.quantize(module, order), context)
     learned = qat.learned(xnnpack, module, order, context.qat("xnnpack"))
     return replace(_export(learned.module, context), epochs=learned.epochs)
-
-
-def _hold_package() -> None:
-    if find_spec(PACKAGE) is None:
-        raise StepError(f"{PACKAGE} is not installed", advice="pip install 'edgepack[pack-executorch]'")
 
 
 def _export(module: nn.Module, context: BuildContext) -> Exported:

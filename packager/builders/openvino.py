@@ -1,9 +1,9 @@
 """OpenVINO files: in fp32, with weights of 16 bits, and with integers by NNCF or from training with their rounding."""
 
-import importlib.util
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from packager import installed
 from packager.builders import onnx
 from packager.builders.context import BuildContext, Builder
 from packager.export import Exported
@@ -13,8 +13,6 @@ from runner.manifest import Target
 
 if TYPE_CHECKING:
     from packager.export.openvino import Half
-
-INSTALL = "pip install 'edgepack[pack-openvino]'"
 
 
 def fp32(context: BuildContext, target: Target) -> Exported:
@@ -35,7 +33,7 @@ def int8(context: BuildContext, target: Target) -> Exported:
         raise StepError(what, advice=f"{NOT_DYNAMIC}, or leave int8.openvino out")
     if order.plan.qat is not None:
         return _written(onnx.learned(context, order))
-    _hold("openvino", "nncf")
+    installed.hold("openvino", "openvino", "nncf")
     from packager.export import openvino  # noqa: PLC0415 - heavy
     from packager.quantize import openvino_static  # noqa: PLC0415 - heavy
 
@@ -45,14 +43,7 @@ def int8(context: BuildContext, target: Target) -> Exported:
 
 def _written(whole: Exported, kind: "Half | None" = None) -> Exported:
     """Return an ONNX file as one of OpenVINO."""
-    _hold("openvino")
+    installed.hold("openvino", "openvino")
     from packager.export import openvino  # noqa: PLC0415 - heavy
 
     return replace(whole, content=openvino.written(openvino.graph(whole.content), kind))
-
-
-def _hold(*packages: str) -> None:
-    """Raise StepError where a package is missing."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise StepError(f"{' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed", advice=INSTALL)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from packager.candidates import REFERENCE
-from packager.choosing import front, holding, timing
+from packager.choosing import front, holding, slower, timing
 from packager.choosing.front import Figures, Rank
 from packager.making import Made
 from packager.prepared import Prepared
 from packager.recipe import Choose
 from runner.fastest import Cost, cost
-from runner.manifest import Target
+from runner.manifest import INTEGERS, Target
 from runner.measure.rounds import Course
 from runner.packing import Contender
 
@@ -17,10 +17,11 @@ from runner.packing import Contender
 def contenders(own: Sequence[Made], plan: Choose, target: Target, prepared: Prepared) -> list[Contender]:
     """Return what becomes of each artifact, with the figures that say so."""
     top1 = holding.top1s(own, prepared)
-    why = holding.refused(top1, prepared)
+    why = holding.refused(own, prepared)
     courses = timing.timed([each for each in own if each.name not in why], target, prepared)
     costs = _costs(courses, prepared)
     why |= {name: _untold(course) for name, course in courses.items() if name not in costs}
+    why |= slower.slower(costs, {each.name for each in own if each.built.artifact.precision in INTEGERS})
     found = [
         Figures(
             name=each.name,
@@ -29,7 +30,7 @@ def contenders(own: Sequence[Made], plan: Choose, target: Target, prepared: Prep
             cost_ns=costs[each.name].median_ns,
         )
         for each in own
-        if each.name in costs
+        if each.name in costs and each.name not in why
     ]
     ranks = {name: Rank(kept=name == REFERENCE.name, why=each) for name, each in why.items()}
     ranks |= front.ranked(found, plan.keep, free=REFERENCE.name)

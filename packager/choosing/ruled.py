@@ -19,7 +19,7 @@ BITS: dict[Precision, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "in
 def contenders(own: Sequence[Made], plan: Choose, target: Target, prepared: Prepared) -> list[Contender]:
     """Keep of each runtime what has the fewest bits and answers that hold, those first that are known as fast there."""
     top1 = holding.top1s(own, prepared)
-    ranks = {name: Rank(kept=False, why=why) for name, why in holding.refused(top1, prepared).items()}
+    ranks = {name: Rank(kept=False, why=why) for name, why in holding.refused(own, prepared).items()}
     best = dict[Format, Made]()
     for each in own:
         kind = each.built.artifact.format

@@ -1,14 +1,15 @@
 """How long candidates take here: one process of each first, and more of those that may yet be chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from packager import timing
 from packager.asking import subject
+from packager.choosing import slower
 from packager.making import Made
 from packager.prepared import Prepared
 from runner.fastest import cost
-from runner.manifest import Target
+from runner.manifest import INTEGERS, Target
 from runner.measure import latency
 from runner.measure.latency import Plan
 from runner.measure.rounds import Course
@@ -25,13 +26,19 @@ def timed(made: Sequence[Made], target: Target, prepared: Prepared) -> dict[str,
     """Return what worker processes measured of each artifact, by its name, in turn with the others."""
     courses = {each.name: _course(each, target, prepared) for each in made}
     _time(list(courses.values()), FIRST_LOOK, prepared)
-    costs = {name: _cost_ns(course, prepared) for name, course in courses.items()}
-    known = [each for each in costs.values() if each is not None]
+    found = {name: _cost_ns(course, prepared) for name, course in courses.items()}
+    costs = {name: each for name, each in found.items() if each is not None}
+    again = _again(costs, {each.name for each in made if each.built.artifact.precision in INTEGERS})
     for name, course in courses.items():
-        mine = costs[name]
-        course.stopped = None if mine is not None and mine <= HOPELESS * min(known) else course.stopped
+        course.stopped = None if name in again else course.stopped
     _time([course for course in courses.values() if course.stopped is None], SECOND_LOOK, prepared)
     return courses
+
+
+def _again(costs_ns: Mapping[str, float], integers: Collection[str]) -> set[str]:
+    """Return what is worth a second look: what may be the fastest, and what may be integers that are slower."""
+    near = {name for name, each in costs_ns.items() if each <= HOPELESS * min(costs_ns.values())}
+    return near | slower.doubtful(costs_ns, integers, HOPELESS)
 
 
 def latency_of(course: Course) -> Latency | None:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from packager.export import Exported
 from packager.failing_layer import ADVICE, failing_layer
+from packager.installed import missing
 from packager.quiet import silence
 from runner.errors import StepError, first_line
 
-INSTALL = "pip install 'edgepack[pack-litert]'"
 TOLERANCE = 1e-4
 """How far, of the largest answer, two samples together may be from one after the other: sums have other orders."""
 
@@ -33,7 +33,7 @@ def convert(module: nn.Module, example: Tensor) -> bytes:
             litert_torch.config.show_progress = False
             return improved(litert_torch.convert(network, (example,)).model_content())
         except ImportError as error:
-            raise missing(error) from error
+            raise missing("litert", error.name or first_line(error)) from error
         except Exception as error:
             layer = failing_layer(module, lambda each: torch.export.export(each, (example,)))
             what = f"litert-torch cannot convert the network, in {layer}: {first_line(error)}"
@@ -46,11 +46,6 @@ def finished(content: bytes, example: Tensor) -> Exported:
 
     small = without_names(content)
     return Exported(content=small, dynamic_batch=_takes_two(small, example.numpy()))
-
-
-def missing(error: ImportError) -> StepError:
-    """Return what is said where a package of the converter cannot be imported."""
-    return StepError(f"LiteRT artifacts need {error.name or first_line(error)}, which is not installed", advice=INSTALL)
 
 
 def _takes_two(content: bytes, example: NDArray[np.float32]) -> bool:

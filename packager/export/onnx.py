@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from packager.export import Exported
 from packager.failing_layer import ADVICE, failing_layer
 from packager.quiet import quiet
-from runner.errors import StepError, first_line
+from runner.errors import StepError, first_line, innermost
 
 INPUT, OUTPUT = "input", "logits"
 NOTES = ("doc_string", "metadata_props")
@@ -24,7 +24,9 @@ def export(module: nn.Module, example: Tensor, opset: int) -> Exported:
                 return _exported(module, example, opset, dynamic_batch=False)
             except Exception as error:  # noqa: BLE001 - as above
                 layer = failing_layer(module, lambda network: torch.export.export(network, (example,)))
-                what = f"the network cannot be exported to ONNX, in {layer}: {_cause(error)}"
+                # The exporter wraps what went wrong in pages of its own.
+                cause = first_line(innermost(error, BaseException))
+                what = f"the network cannot be exported to ONNX, in {layer}: {cause}"
                 raise StepError(what, advice=ADVICE) from dynamic_error
 
 
@@ -64,10 +66,3 @@ def _strip(message: Message) -> None:
         if field.message_type is not None:
             for part in [value] if isinstance(value, Message) else value:
                 _strip(part)
-
-
-def _cause(error: BaseException) -> str:
-    """Return the first line of the innermost error: the exporter wraps it in pages of its own."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return first_line(error)

@@ -25,7 +25,7 @@ from packager.optimise.units import ALL
 from packager.prepared import Prepared
 from packager.recipe import Assignment, Optimise
 from runner import codec, device
-from runner.errors import MeasurementError, RuntimeUnavailable, StepError
+from runner.errors import MeasurementError, RuntimeUnavailable, StepError, innermost
 from runner.manifest import LeftOut, Target
 from runner.measure.answers import make_job
 from runner.packing import Division, Drop, Optimised
@@ -65,7 +65,7 @@ def search(target: Target, shared: Prepared) -> Searched:
                 step.note = _noted(record)
                 records.append(record)
         except StepError as error:
-            cause = error.__cause__ if isinstance(error.__cause__, StepError) else error
+            cause = innermost(error, StepError)
             left_out.append(LeftOut(name=name, what=cause.what, advice=cause.advice))
             shared.journal.say(f"{target.name}: {name}", "left out", cause.what)
     return Searched(shared=_with(found, shared), records=tuple(records), left_out=tuple(left_out))

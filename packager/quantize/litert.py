@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from packager.export.litert import missing
+from packager.installed import missing
 from packager.quantize import Order
 from packager.quantize.refused import refused
 from packager.quiet import silence
-from runner.errors import StepError
+from runner.errors import StepError, first_line
 
 CANNOT = "ai-edge-quantizer cannot quantize the network"
 WAY_OUT = "leave the layer in fp32, with --keep-fp32, or int8.litert out"
@@ -33,7 +33,7 @@ def quantize(content: bytes, module: nn.Module, order: Order) -> bytes:
         from packager.export.litert_graph import Graph  # noqa: PLC0415 - as above
         from packager.quantize import litert_layers, litert_ranges  # noqa: PLC0415 - as above
     except ImportError as error:
-        raise missing(error) from error
+        raise missing("litert", error.name or first_line(error)) from error
 
     graph = Graph(content)
     kept = litert_layers.kept(graph, module, order)

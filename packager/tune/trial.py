@@ -19,7 +19,7 @@ from packager.tune import Wish
 from packager.tune.front import Finding
 from packager.tune.plan import Plan
 from runner import measure
-from runner.errors import StepError
+from runner.errors import StepError, innermost
 from runner.manifest import Target
 from runner.packing import Drop
 from runner.progress import Silent
@@ -85,9 +85,7 @@ def judged(plan: Plan, context: TrialContext, others: Sequence[Finding]) -> Find
 
 def cause(error: StepError) -> str:
     """Return what went wrong in a trial, without the steps that the journal has put around it, in one line."""
-    while isinstance(error.__cause__, StepError):
-        error = error.__cause__
-    return next(iter(error.what.splitlines()), "")
+    return next(iter(innermost(error, StepError).what.splitlines()), "")
 
 
 def _macs(left: Network, context: TrialContext) -> int | None:

@@ -1,7 +1,7 @@
 """What the CPU is and what its int8 arithmetic will be, read from /proc and /sys."""
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from runner.device.files import read_text
@@ -99,6 +99,12 @@ def features(root: Path, machine: str) -> tuple[str, ...]:
     if HWCAP not in words:
         return tuple(name for name in ARM_FEATURES if name in listed)
     return tuple(name for name, (word, bit) in ARM_FEATURES.items() if words.get(word, 0) >> bit & 1)
+
+
+def lacking(instructions: Iterable[str], has: Collection[str]) -> str:
+    """Return what is said of native code for instructions that a CPU lacks; nothing where it has all of them."""
+    absent = [each for each in instructions if each not in has]
+    return f"is native code for a CPU with {', '.join(absent)}, which this one lacks" if absent else ""
 
 
 def kernel(runtime: Format, machine: str, has: tuple[str, ...], engine: Engine | None = None) -> str:

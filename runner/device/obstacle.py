@@ -1,6 +1,7 @@
 """Why a machine cannot run an artifact, as far as that is known without trying."""
 
 from runner import install
+from runner.device import cpu
 from runner.facts import DeviceFacts
 from runner.install import Interpreter
 from runner.manifest import Artifact
@@ -13,9 +14,7 @@ def obstacle(artifact: Artifact, facts: DeviceFacts, python: Interpreter, *, sta
     if artifact.machines and facts.machine not in artifact.machines:
         detail = f"runs on {' or '.join(artifact.machines)}, and this machine is {facts.machine}"
         return Reason(code="wrong-machine", level="note", detail=detail)
-    lacking = [each for each in artifact.instructions if each not in facts.features]
-    if lacking:
-        detail = f"is native code for a CPU with {', '.join(lacking)}, which this one lacks"
+    if detail := cpu.lacking(artifact.instructions, facts.features):
         return Reason(code="wrong-cpu", level="note", detail=detail)
     runtime = next((runtime for runtime in facts.runtimes if runtime.format == artifact.format), None)
     if runtime is None or runtime.version is None:

@@ -90,6 +90,20 @@ def pinning(threads: int, root: Path = ROOT) -> tuple[int, ...]:
     return next(enough, affinity(root))
 
 
+def physical_cores(threads: int, root: Path = ROOT) -> tuple[int, ...]:
+    """Return one CPU of each of so many physical cores, of those that a run is pinned to; none where they are too few.
+
+    Two threads on the CPUs of one core share its arithmetic, and the kernel numbers them as it likes.
+    """
+    found, taken = list[int](), set[int]()
+    for cpu in pinning(threads, root):
+        siblings = cpu_list(read_text(root / CPUS / f"cpu{cpu}/topology/thread_siblings_list"))
+        if cpu not in taken:
+            found.append(cpu)
+        taken |= {cpu, *siblings}
+    return tuple(found[:threads]) if len(found) >= threads else ()
+
+
 def default_threads(root: Path = ROOT) -> int:
     """Return how many threads one kind of core and the cgroup's quota can keep busy.
 

@@ -16,8 +16,9 @@ from runner.loading.preference import Preference, preference
 from runner.loading.proof import hold
 from runner.loading.ranking import Candidate, ranking
 from runner.loading.trial import outlive
+from runner.options import make_options
 from runner.report import Report
-from runner.runtimes import Session, load_runtime, make_options
+from runner.runtimes import Session, load_runtime
 
 
 def load(path: str | Path, *, prefer: str | Path | Report | None = None, threads: int | None = None) -> Classifier:

@@ -1,7 +1,7 @@
 """What an artifact says to every sample of the evaluation set, also while it is not in a bundle yet."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,9 @@ from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle
 from runner.device import topology
 from runner.errors import BundleError
 from runner.manifest import Artifact, Preprocess, Target
+from runner.options import make_options
 from runner.progress import Advance
 from runner.report import RuntimeFacts, Scenario
-from runner.runtimes import make_options
 from runner.worker.order import Job
 from runner.workers import WORKERS, Workers
 
@@ -87,10 +87,12 @@ def answers(
 def make_job(subject: Subject, inputs: ArrayLocation, preprocess: Preprocess, scenario: Scenario) -> Job:
     """Return what a worker is told of an artifact: the same for its answers and for its time."""
     artifact = subject.artifact
+    options = make_options(artifact, subject.target, scenario.threads, stand_in=subject.stand_in)
     return Job(
         file=subject.file.absolute(),
         format=artifact.format,
-        options=make_options(artifact, subject.target, scenario.threads, stand_in=subject.stand_in),
+        # Several sessions would each put their threads on the same cores.
+        options=replace(options, affinity=()) if scenario.streams > 1 else options,
         inputs=inputs,
         preprocess=preprocess,
         batch=scenario.batch if artifact.dynamic_batch else 1,

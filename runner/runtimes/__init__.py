@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, cast
 
-from runner.manifest import Artifact, Device, Engine, Format, Target
+from runner.manifest import Device, Engine, Format
 from runner.operators import OperatorTime
 
 if TYPE_CHECKING:
@@ -24,24 +24,16 @@ class Options:
     device: Device = "cpu"
     engine: Engine | None = None
     """The quantization engine that a TorchScript int8 artifact was made for."""
+    made_with: str | None = None
+    """The version of the runtime that was there when the artifact was made; None where that is not known."""
     exact_int8: bool = False
     """Take no int8 instruction that saturates, where the runtime leaves a choice: answers before speed."""
     spinning: bool | None = None
     """Whether threads wait busily for work, where the runtime leaves a choice; None is as the runtime has it."""
+    affinity: tuple[int, ...] = ()
+    """The CPU of each thread but the calling one, where the runtime leaves a choice; none leaves it to the system."""
     as_stored: bool = False
     """Run the very operators of the file, and not what the runtime makes of them for speed: for probes."""
-
-
-def make_options(artifact: Artifact, target: Target, threads: int, *, stand_in: bool = False) -> Options:
-    """Return how a runtime is to run an artifact that was made for a target: measured here, or used by a program."""
-    return Options(
-        threads=threads,
-        device="cpu" if stand_in else artifact.device,
-        engine=artifact.engine,
-        spinning=target.session.spinning,
-        # ARM's int8 kernels never saturate: an x86 CPU that takes their place must not either.
-        exact_int8=target.machine == "aarch64",
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runner.device.cpu import features
+from runner.device.cpu import features, lacking
 from runner.errors import RuntimeUnavailable, said
 from runner.operators import OperatorTime
 from runner.runtimes import OnCpuAlone, Options, Profiling
+from runner.runtimes.reader import Reader
 
 NEEDS = "extra/edgepack.json"
 """The entry of a package, after the folder that holds all, that says which CPU and which torch it is for."""
+READER = Reader(title="torch", package="torch", version=str(torch.__version__))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +65,7 @@ def load(path: Path, options: Options) -> AotInductorSession:
     try:
         loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)  # noqa: SLF001 - torch has no other way without its compiler
     except (RuntimeError, ValueError) as error:
-        raise RuntimeUnavailable(
-            f"torch {torch.__version__} cannot load it: {said(error)}",
-            where=path.name,
-            advice=f"torch {needs.torch}, or pack it again here",
-        ) from None
+        raise READER.cannot_load(path.name, said(error), made_with=needs.torch) from None
     return AotInductorSession(
         loader=loader, provider=f"torch inductor {options.device}", version=str(torch.__version__)
     )
@@ -87,11 +85,8 @@ def _needs(path: Path) -> Needs:
             found = json.loads(archive.read(name))
         return Needs(machine=found["machine"], instructions=tuple(found["instructions"]), torch=found["torch"])
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
-        raise RuntimeUnavailable(
-            f"torch {torch.__version__} cannot load it: no package of edgepack's ({type(error).__name__})",
-            where=path.name,
-            advice="pack it again",
-        ) from None
+        why = f"no package of edgepack's ({type(error).__name__})"
+        raise READER.cannot_load(path.name, why, made_with=None, otherwise="pack it again") from None
 
 
 def _hold(needs: Needs, path: Path, root: Path = Path("/")) -> None:
@@ -103,11 +98,9 @@ def _hold(needs: Needs, path: Path, root: Path = Path("/")) -> None:
             where=path.name,
             advice="an ONNX or TorchScript artifact, or pack on such a machine",
         )
-    has = features(root, machine)
-    missing = [each for each in needs.instructions if each not in has]
-    if missing:
+    if what := lacking(needs.instructions, features(root, machine)):
         raise RuntimeUnavailable(
-            f"is native code for a CPU with {', '.join(missing)}, which this one lacks",
+            what,
             where=path.name,
             advice="an ONNX or TorchScript artifact, or pack on such a machine",
         )

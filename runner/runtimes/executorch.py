@@ -22,6 +22,7 @@ from runner.descriptors import STDERR, nowhere
 from runner.errors import RuntimeUnavailable, first_line
 from runner.operators import OperatorTime
 from runner.runtimes import OnCpuAlone, Options, Profiling, installed_version
+from runner.runtimes.reader import Reader
 
 EXTENSIONS = ("executorch.extension.pybindings._C", "executorch.extension.pybindings._portable_lib")
 """Where its C++ is, since 1.1 and before. By itself: the packages around it take longer to import than all else."""
@@ -110,8 +111,9 @@ def load(path: Path, options: Options) -> ExecuTorchSession:
             program = EXTENSION._load_program(str(path), program_verification=checked)  # noqa: SLF001 - as above
             method = program.load_method(METHOD)
     except (RuntimeError, ValueError) as error:
-        what = f"executorch {version} cannot load it: {first_line(error)}"
-        raise RuntimeUnavailable(what, where=path.name, advice=READERS) from None
+        reader = Reader(title="executorch", package="executorch", version=version)
+        # Older ones read what newer ones write: to be as new as the one that made a file is not what it takes.
+        raise reader.cannot_load(path.name, first_line(error), made_with=None, otherwise=READERS) from None
     session = ExecuTorchSession(program=program, method=method, version=version)
     _POOL.sessions.add(session)
     return session

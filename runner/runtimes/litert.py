@@ -12,7 +12,9 @@ from runner.descriptors import STDERR, nowhere
 from runner.errors import RuntimeUnavailable, first_line
 from runner.operators import OperatorTime
 from runner.runtimes import OnCpuAlone, Options, Profiling
+from runner.runtimes.reader import Reader
 
+PACKAGE = "ai-edge-litert"
 DELEGATE = "DELEGATE"
 """What the interpreter calls each part of a graph that XNNPACK has taken over."""
 WITHOUT_XNNPACK = "LiteRT's own kernels"
@@ -61,7 +63,7 @@ def load(path: Path, options: Options) -> LiteRtSession:
     """Load a `.tflite` file. Raises RuntimeUnavailable where it, or the device asked for, is not to be had."""
     if options.device != "cpu":
         raise RuntimeUnavailable("LiteRT runs on the CPU here", where=path.name, advice="an ONNX artifact for a GPU")
-    version = metadata.version("ai-edge-litert")
+    reader = Reader(title="LiteRT", package=PACKAGE, version=metadata.version(PACKAGE))
     try:
         # By its path, so that the weights are mapped and not read. XNNPACK is what it takes if nothing else is said.
         # Nothing in Python can turn off the line that a delegate was created.
@@ -69,11 +71,7 @@ def load(path: Path, options: Options) -> LiteRtSession:
             interpreter = Interpreter(model_path=str(path), num_threads=options.threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise RuntimeUnavailable(
-            f"LiteRT {version} cannot load it: {first_line(error)}",
-            where=path.name,
-            advice="an ai-edge-litert as new as the one that the artifact was made with: pip install -U ai-edge-litert",
-        ) from None
+        raise reader.cannot_load(path.name, first_line(error), made_with=options.made_with) from None
     taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if {taken["dtype"], given["dtype"]} != {np.float32}:
         raise RuntimeUnavailable(
@@ -90,7 +88,7 @@ def load(path: Path, options: Options) -> LiteRtSession:
         batch=batch,
         shape=tuple(shape),
         provider="XNNPACK" if _is_delegated(interpreter) else WITHOUT_XNNPACK,
-        version=version,
+        version=reader.version,
     )
 
 

@@ -1,7 +1,9 @@
 """ONNX artifacts, run by ONNX Runtime."""
 
 import json
+import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from runner.errors import RuntimeUnavailable, said
 from runner.manifest import Device
 from runner.operators import OperatorTime, Span, operator_times
 from runner.runtimes import DeviceMemory, Options, Placement, Profiling
+from runner.runtimes.reader import Reader
 
 # Otherwise it talks to its maker while it is measured, from boards too (since 1.31 on Linux).
 onnxruntime.disable_telemetry_events()
@@ -40,6 +43,33 @@ NO_MEMORY = "bad_alloc"
 ONLY_ERRORS = 3
 KERNEL = "_kernel_time"
 """How the name of an event ends that is the execution of a node."""
+READER = Reader(title="ONNX Runtime", package="onnxruntime", version=onnxruntime.__version__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stamp:
+    """A version that every ONNX file has, and that ONNX Runtime has to know."""
+
+    name: str
+    told: re.Pattern[str]
+    """How ONNX Runtime says which one a file has, and up to which one it reads."""
+    since: Mapping[int, str]
+    """The first ONNX Runtime that reads each, as releases 1.16 to 1.31 did when they were given such files; all that
+    has wheels for Python 3.11 reads older ones."""
+
+
+STAMPS = (
+    Stamp(
+        name="IR version",
+        told=re.compile(r"model IR version: (\d+), max supported IR version: (\d+)"),
+        since={10: "1.18", 11: "1.23", 12: "1.24", 13: "1.24"},
+    ),
+    Stamp(
+        name="opset",
+        told=re.compile(r"Opset (\d+) is under development.* for domain ai\.onnx is till opset (\d+)", re.DOTALL),
+        since={20: "1.17", 21: "1.18", 22: "1.21", 23: "1.23", 24: "1.24", 25: "1.24", 26: "1.25"},
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,11 +195,7 @@ def _load(path: Path, options: Options, settings: onnxruntime.SessionOptions) ->
     except UNREADABLE as error:
         if NO_MEMORY in str(error):
             raise MemoryError(said(error)) from None
-        raise RuntimeUnavailable(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load it: {said(error)}",
-            where=path.name,
-            advice="a newer onnxruntime, or pack with a lower opset",
-        ) from None
+        raise _unreadable(path, error, options) from None
     # ONNX Runtime falls back to the CPU in silence when CUDA's libraries are missing: this would be another device.
     if session.get_providers()[0] != provider:
         raise _no_provider(provider)
@@ -198,9 +224,27 @@ def _session_options(options: Options) -> onnxruntime.SessionOptions:
         settings.add_session_config_entry(RECORD_PLACEMENT, "1")
     if options.spinning is not None:
         settings.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
+    if options.affinity:
+        # It counts processors from one.
+        processors = ";".join(str(cpu + 1) for cpu in options.affinity)
+        settings.add_session_config_entry("session.intra_op_thread_affinities", processors)
     if options.exact_int8:
         settings.add_session_config_entry("session.x64quantprecision", "1")
     return settings
+
+
+def _unreadable(path: Path, error: Exception, options: Options) -> RuntimeUnavailable:
+    for stamp in STAMPS:
+        if told := stamp.told.search(str(error)):
+            has, reads = map(int, told.groups())
+            return READER.cannot_load(
+                path.name,
+                f"it has {stamp.name} {has}, and this one reads up to {reads}",
+                made_with=options.made_with,
+                least=stamp.since.get(has),
+                otherwise=f"onnxruntime newer than {READER.version}, or pack with a lower opset",
+            )
+    return READER.cannot_load(path.name, said(error), made_with=options.made_with)
 
 
 def _no_provider(provider: str) -> RuntimeUnavailable:

@@ -17,6 +17,7 @@ from runner.errors import RuntimeUnavailable, first_line
 from runner.openvino_file import Parts
 from runner.operators import OperatorTime, Span, operator_times
 from runner.runtimes import OnCpuAlone, Options, Profiling
+from runner.runtimes.reader import Reader
 
 # The package imports its converter, which no session needs: it takes more than half of the import's time and memory,
 # and tells OpenVINO's maker of every import. What is None here cannot be imported, and the package goes on without it.
@@ -31,11 +32,11 @@ if sys.modules[CONVERTER] is None:
     del sys.modules[CONVERTER]
 
 VERSION = openvino.get_version().partition("-")[0]
+READER = Reader(title="OpenVINO", package="openvino", version=VERSION)
 DEVICE = "CPU"
 X86 = "x86_64"
 PRECISION = "edgepack_precision"
 """The key of a network's notes under which stands in what it computes where it is not quantized: OpenVINO's name."""
-MADE_BY = re.compile(rb'<info name="OpenVINO Runtime" value="(\d+\.\d+)')
 MOST_SIZES = 2
 """Of batches for which a network is kept compiled: that of an evaluation, and what is left at its end."""
 MICROSECOND = timedelta(microseconds=1)
@@ -59,6 +60,8 @@ class OpenVinoSession(OnCpuAlone):
     """By the size of a batch."""
     name: str
     """The file's."""
+    made_with: str | None
+    """As the options have it."""
     provider: str = DEVICE
     version: str = VERSION
 
@@ -89,7 +92,7 @@ class OpenVinoSession(OnCpuAlone):
             self.model.reshape(shape)
             return self.core.compile_model(self.model, DEVICE, dict(self.settings)).create_infer_request()
         except RuntimeError as error:
-            raise _unreadable(error, self.name) from None
+            raise READER.cannot_load(self.name, _said(error), made_with=self.made_with) from None
 
 
 def load(path: Path, options: Options) -> OpenVinoSession:
@@ -129,7 +132,7 @@ def _load(path: Path, options: Options, *, profiled: bool) -> OpenVinoSession:
         model = core.read_model(parts.graph, openvino.Tensor(parts.weights, shared_memory=True))
         precision = model.get_rt_info(PRECISION).astype(str) if model.has_rt_info(PRECISION) else "f32"
     except RuntimeError as error:
-        raise _unreadable(error, path.name, parts) from None
+        raise READER.cannot_load(path.name, _said(error), made_with=options.made_with) from None
     session = OpenVinoSession(
         core=core,
         model=model,
@@ -137,6 +140,7 @@ def _load(path: Path, options: Options, *, profiled: bool) -> OpenVinoSession:
         settings=_settings(options, precision, profiled=profiled),
         requests={},
         name=path.name,
+        made_with=options.made_with,
     )
     session.request(1)
     return session
@@ -169,18 +173,6 @@ def _parts(path: Path) -> Parts:
         raise RuntimeUnavailable(
             f"is no OpenVINO network, or a damaged one: {error}", where=path.name, advice="pack it again"
         ) from None
-
-
-def _unreadable(error: RuntimeError, name: str, parts: Parts | None = None) -> RuntimeUnavailable:
-    made = MADE_BY.search(parts.graph) if parts else None
-    advice = "pack it again, or a newer openvino"
-    if made and _numbers(least := made[1].decode()) > _numbers(VERSION):
-        advice = f"it was made by {least}, which can: pip install 'openvino>={least}'"
-    return RuntimeUnavailable(f"OpenVINO {VERSION} cannot load it: {_said(error)}", where=name, advice=advice)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def _said(error: RuntimeError) -> str:

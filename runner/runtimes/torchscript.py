@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, record_function
 from runner.errors import RuntimeUnavailable, said
 from runner.operators import OperatorTime, Span, operator_times
 from runner.runtimes import DeviceMemory, Options, Placement, Profiling
+from runner.runtimes.reader import Reader
 
 LEAST_WEIGHTS = 1_000_000
 """In fp32, for oneDNN's layouts. ResNet-18 and MobileNetV2 at 224 became 1.2 and 1.4 times as fast by them, and a
@@ -98,11 +99,8 @@ def load(path: Path, options: Options) -> TorchScriptSession:
         with warnings.catch_warnings(action="ignore"):
             module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]  # torch's own gap
     except (RuntimeError, ValueError) as error:
-        raise RuntimeUnavailable(
-            f"torch {torch.__version__} cannot load it: {said(error)}",
-            where=path.name,
-            advice="a torch as new as the one that made it",
-        ) from None
+        reader = Reader(title="torch", package="torch", version=str(torch.__version__))
+        raise reader.cannot_load(path.name, said(error), made_with=options.made_with) from None
     if not options.as_stored and _gains(module, options):
         module = _optimised(module)
     return TorchScriptSession(module=module, device=device, provider=_provider(options), version=str(torch.__version__))

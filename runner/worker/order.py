@@ -78,7 +78,7 @@ def decode(text: str) -> Order:
         job=Job(
             file=Path(job["file"]),
             format=job["format"],
-            options=Options(**job["options"]),
+            options=Options(**{**job["options"], "affinity": tuple(job["options"]["affinity"])}),
             inputs=ArrayLocation(**{**inputs, "path": Path(inputs["path"]), "shape": tuple(inputs["shape"])}),
             preprocess=Preprocess(**{**prepare, "mean": tuple(prepare["mean"]), "std": tuple(prepare["std"])}),
             batch=job["batch"],

@@ -97,7 +97,7 @@ def test_the_tool_is_its_code_and_the_libraries_that_work(monkeypatch: pytest.Mo
 def test_versions_are_those_of_the_libraries_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     found = cache.versions()
     makers = ["torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "torchao"]
-    others = ["openvino", "nncf", "executorch", "litert-torch", "ai-edge-quantizer"]
+    others = ["openvino", "nncf", "executorch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert"]
     assert list(found) == [*makers, *others, "torch-pruning", "numpy", "pillow"]
     assert found["numpy"] == __import__("numpy").__version__
     monkeypatch.setattr(cache, "LIBRARIES", ("no-such-library", "numpy"))

@@ -360,6 +360,24 @@ def test_a_budget_that_is_missed_leaves_the_best_bundle_and_exits_1(
     assert re.search(r"^onnx-only: try int8.onnx +too much  as the recipe has it: \+", err, re.MULTILINE)
 
 
+def test_a_choice_that_is_left_without_integers_by_the_budget_exits_1_too(
+    job: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(BOUNDS, "int8", Bounds(snr_db=-10.0, agreement=0.5))
+    monkeypatch.setitem(builders.BUILDERS, NAMES["int8.onnx"], instead(NeverFirst))
+    bundle = tmp_path / "net.edgepack"
+    wish = ("--quantize", "qat", "--max-drop", "1", "--candidates", "quick")
+    assert run(*job, *wish, "-o", bundle) == 1
+    packed = open_bundle(bundle)
+    assert [each.name for each in packed.manifest.artifacts] == ["fp32.onnx"]
+    report = packed.host_report()
+    assert report is not None
+    assert report.packing is not None
+    (record,) = report.packing.budgets
+    assert (record.artifact, record.holds) == ("int8.onnx", False)
+    assert re.search(r"int8\.onnx: \d+\.\d\d points of top-1 lost, at most 1 point may be\n", capfd.readouterr().err)
+
+
 @pytest.mark.usefixtures("own_cache", "short_measuring")
 def test_a_model_that_is_a_file_is_packed_with_its_own_weights(
     target: Path,

@@ -185,9 +185,9 @@ def test_a_pack_trains_with_the_rounding_in_it_and_its_file_answers_as_that_netw
 def test_the_converter_is_asked_for_by_the_name_of_its_extra(
     trained: nn.Module, few_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builders.executorch, "PACKAGE", "executorch_is_not_installed")
+    monkeypatch.setattr("packager.installed.find_spec", lambda _: None)
     context = contexts.context(trained, contexts.bench(few_splits, tmp_path))
     for name in ("fp32.executorch", "int8.executorch"):
         with pytest.raises(StepError) as caught:
             builders.export(NAMES[name], replace(context, name=""), X86)
-        assert caught.value.advice == "pip install 'edgepack[pack-executorch]'"
+        assert str(caught.value) == "executorch is not installed\n  try: pip install 'edgepack[pack-executorch]'"

@@ -107,9 +107,7 @@ def test_a_converter_that_is_missing_is_named_with_its_install_command(monkeypat
     monkeypatch.setitem(sys.modules, "litert_torch", None)
     with pytest.raises(StepError) as caught:
         litert.convert(pooled(), EXAMPLE)
-    assert str(caught.value) == (
-        "LiteRT artifacts need litert_torch, which is not installed\n  try: pip install 'edgepack[pack-litert]'"
-    )
+    assert str(caught.value) == ("litert_torch is not installed\n  try: pip install 'edgepack[pack-litert]'")
 
 
 def test_a_batch_that_a_slice_fixes_is_said_to_be_fixed() -> None:

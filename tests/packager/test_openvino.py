@@ -287,9 +287,7 @@ def test_what_is_not_installed_is_named_with_its_command(
     name: str, absent: set[str], what: str, context: BuildContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(
-        "packager.builders.openvino.importlib.util.find_spec", lambda name: None if name in absent else found(name)
-    )
+    monkeypatch.setattr("packager.installed.find_spec", lambda name: None if name in absent else found(name))
     with pytest.raises(StepError) as caught:
         make(context, name)
     assert str(caught.value) == f"{what}\n  try: pip install 'edgepack[pack-openvino]'"

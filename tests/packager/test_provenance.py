@@ -27,7 +27,7 @@ def test_versions_are_those_of_this_machine() -> None:
     assert (found.edgepack, found.python) == (runner.__version__, platform.python_version())
     assert found.platform == f"Linux {platform.machine()}"
     makers = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "torchao", "torch-pruning"}
-    others = {"openvino", "nncf", "executorch", "litert-torch", "ai-edge-quantizer"}
+    others = {"openvino", "nncf", "executorch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert"}
     assert set(found.versions) == {*makers, *others, "numpy", "pillow"}
 
 

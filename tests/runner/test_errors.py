@@ -3,7 +3,7 @@
 import pytest
 
 from runner import errors
-from runner.errors import EdgepackError, UsageError, nearest
+from runner.errors import EdgepackError, StepError, UsageError, innermost, nearest
 
 
 def subclasses(parent: type[EdgepackError]) -> dict[str, int]:
@@ -65,3 +65,11 @@ def test_the_nearest_word_is_asked_for() -> None:
 def test_nothing_is_asked_where_no_word_is_near() -> None:
     assert nearest("tpu", ["x86", "arm-qnnpack"]) == ""
     assert nearest("x86", []) == ""
+
+
+def test_the_innermost_of_errors_that_were_raised_from_each_other_is_what_went_wrong() -> None:
+    first, second, outer = StepError("no room"), StepError("export: no room"), StepError("int8.onnx: export: no room")
+    outer.__cause__, second.__cause__, first.__cause__ = second, first, OSError("full")
+    assert innermost(outer, StepError) is first
+    assert innermost(first, StepError) is first
+    assert str(innermost(outer, BaseException)) == "full"

@@ -62,7 +62,7 @@ def test_a_file_that_is_no_package_is_refused(tmp_path: Path) -> None:
 def test_a_package_without_code_is_refused_in_one_line(tmp_path: Path) -> None:
     found = refusal(package(tmp_path / "net.pt2"))
     assert found.startswith(f"net.pt2: torch {torch.__version__} cannot load it: ")
-    assert found.endswith(f"\n  try: torch {TORCH}, or pack it again here")
+    assert found.endswith(f"\n  try: pack it again: it was made with torch {TORCH}, which is no newer")
 
 
 def test_it_has_no_profiler(tmp_path: Path) -> None:

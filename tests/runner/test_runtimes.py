@@ -1,6 +1,9 @@
+import os
 import subprocess
 import sys
+import time
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,11 +80,90 @@ def test_a_file_that_a_runtime_cannot_read_is_refused_by_name(tmp_path: Path, fo
     assert "\n" not in caught.value.what
 
 
-def test_an_opset_of_the_future_is_refused_with_advice(tmp_path: Path) -> None:
+def _refusal(path: Path, made_with: str | None) -> str:
+    load = {".onnx": onnx.load, ".pt": torchscript.load}[path.suffix]
+    with pytest.raises(RuntimeUnavailable) as caught:
+        load(path, Options(threads=1, made_with=made_with))
+    return str(caught.value)
+
+
+ORT = f"ONNX Runtime {onnxruntime.__version__}"
+
+
+def test_an_opset_of_the_future_is_refused_with_the_version_that_made_it(tmp_path: Path) -> None:
     path = networks.write_onnx(tmp_path / "future.onnx", opset=99)
-    with pytest.raises(RuntimeUnavailable, match="cannot load it") as caught:
-        onnx.load(path, Options(threads=1))
-    assert caught.value.advice == "a newer onnxruntime, or pack with a lower opset"
+    what = f"future.onnx: {ORT} cannot load it: it has opset 99, and this one reads up to 26"
+    assert _refusal(path, "99.1.0") == (
+        f"{what}\n  try: onnxruntime 99.1.0, which it was made with, or later: pip install 'onnxruntime>=99.1.0'"
+    )
+    for no_newer in (None, "1.2.0"):
+        assert _refusal(path, no_newer) == (
+            f"{what}\n  try: onnxruntime newer than {onnxruntime.__version__}, or pack with a lower opset"
+        )
+
+
+def test_an_ir_version_of_the_future_is_refused_likewise(tmp_path: Path) -> None:
+    path = networks.write_onnx(tmp_path / "future.onnx", ir_version=99)
+    assert _refusal(path, None) == (
+        f"future.onnx: {ORT} cannot load it: it has IR version 99, and this one reads up to 13"
+        f"\n  try: onnxruntime newer than {onnxruntime.__version__}, or pack with a lower opset"
+    )
+
+
+def test_what_an_older_onnx_runtime_says_is_answered_with_the_first_that_reads_it() -> None:
+    # Its words are those that 1.17.3 said to these files.
+    opset = RuntimeError(
+        "[ONNXRuntimeError] : 1 : FAIL : model_load_utils.h:56 ONNX Runtime only *guarantees* support for models "
+        "stamped with official released onnx opset versions. Opset 21 is under development and support for this is "
+        "limited. Current official support for domain ai.onnx is till opset 20."
+    )
+    error = onnx._unreadable(Path("int8.onnx"), opset, Options(threads=1, made_with="1.31.1"))
+    assert str(error) == (
+        f"int8.onnx: {ORT} cannot load it: it has opset 21, and this one reads up to 20"
+        "\n  try: onnxruntime 1.18 or later, which reads that: pip install 'onnxruntime>=1.18'"
+    )
+    ir = RuntimeError("Unsupported model IR version: 10, max supported IR version: 9")
+    assert onnx._unreadable(Path("int8.onnx"), ir, Options(threads=1)).advice == (
+        "onnxruntime 1.18 or later, which reads that: pip install 'onnxruntime>=1.18'"
+    )
+
+
+def test_all_that_this_onnx_runtime_reads_stands_in_its_table(tmp_path: Path) -> None:
+    ir_version, opset = (max(stamp.since) for stamp in onnx.STAMPS)
+    path = networks.write_onnx(tmp_path / "new.onnx", ir_version=ir_version, opset=opset)
+    session = onnx.load(path, Options(threads=1))
+    np.testing.assert_allclose(session.run(INPUTS), EXPECTED, rtol=1e-4, atol=1e-4)
+    assert "newer than" in _refusal(networks.write_onnx(path, ir_version=ir_version + 1), None)
+    assert "newer than" in _refusal(networks.write_onnx(path, opset=opset + 1), None)
+
+
+def _torchscript_with(path: Path, entry: str, old: bytes, new: bytes) -> Path:
+    """Write a file in one of whose entries something else stands."""
+    with zipfile.ZipFile(networks.write_torchscript(path.with_name("whole.pt"))) as whole:
+        contents = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w") as changed:
+        for name, content in contents.items():
+            changed.writestr(name, content.replace(old, new) if name.endswith(entry) else content)
+    return path
+
+
+def test_a_torchscript_file_of_a_later_format_is_refused_with_the_version_that_made_it(tmp_path: Path) -> None:
+    path = _torchscript_with(tmp_path / "future.pt", "/version", b"3", b"99")
+    found = _refusal(path, "99.1.0+cpu")
+    what, advice = found.split("\n")
+    assert what.startswith(f"future.pt: torch {torch.__version__} cannot load it: ")
+    assert "Attempted to read a PyTorch file with version 99, but the maximum supported version" in what
+    assert advice == "  try: torch 99.1.0, which it was made with, or later: pip install 'torch>=99.1.0'"
+
+
+def test_a_torchscript_operator_of_the_future_is_refused_likewise(tmp_path: Path) -> None:
+    path = _torchscript_with(tmp_path / "future.pt", ".py", b"torch.relu", b"torch.relx")
+    what = f"future.pt: torch {torch.__version__} cannot load it: Unknown builtin op: aten::relx."
+    assert _refusal(path, "99.1.0") == (
+        f"{what}\n  try: torch 99.1.0, which it was made with, or later: pip install 'torch>=99.1.0'"
+    )
+    assert _refusal(path, "2.1.0") == (f"{what}\n  try: pack it again: it was made with torch 2.1.0, which is no newer")
+    assert _refusal(path, None) == f"{what}\n  try: torch newer than {torch.__version__}, or pack it again"
 
 
 def test_an_onnx_file_that_takes_no_float32_is_refused(tmp_path: Path) -> None:
@@ -224,7 +306,23 @@ def test_onnx_runtimes_threads_spin_as_the_target_says(spinning: bool, expected:
     assert settings.get_session_config_entry("session.intra_op.allow_spinning") == expected
 
 
-def test_by_default_spinning_is_left_to_onnx_runtime() -> None:
-    settings = onnx._session_options(Options(threads=1))
-    with pytest.raises(RuntimeError, match="allow_spinning"):
-        settings.get_session_config_entry("session.intra_op.allow_spinning")
+@pytest.mark.parametrize("key", ["session.intra_op.allow_spinning", "session.intra_op_thread_affinities"])
+def test_by_default_spinning_and_cpus_are_left_to_onnx_runtime(key: str) -> None:
+    settings = onnx._session_options(Options(threads=2))
+    with pytest.raises(RuntimeError, match=key):
+        settings.get_session_config_entry(key)
+
+
+def test_onnx_runtimes_own_threads_stay_on_the_cpus_of_the_options(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    before = set(Path("/proc/self/task").iterdir())
+    path = networks.write_onnx(tmp_path / "net.onnx")
+    session = onnx.load(path, Options(threads=3, affinity=(cpu, cpu)))
+    np.testing.assert_allclose(session.run(INPUTS), EXPECTED, rtol=1e-4, atol=1e-4)
+    own = [int(task.name) for task in set(Path("/proc/self/task").iterdir()) - before]
+    assert len(own) == 2
+    # Each thread goes there by itself, when it begins.
+    until = time.monotonic() + 10
+    while {cpu} != set().union(*map(os.sched_getaffinity, own)) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [os.sched_getaffinity(task) for task in own] == [{cpu}, {cpu}]

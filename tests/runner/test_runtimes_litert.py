@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, content: 
         RuntimeUnavailable, match=rf"^broken\.tflite: LiteRT {VERSION} cannot load it: ValueError: "
     ) as it:
         litert.load(path, Options(threads=1))
-    assert it.value.advice.endswith("pip install -U ai-edge-litert")
+    assert it.value.advice == f"ai-edge-litert newer than {VERSION}, or pack it again"
 
 
 def test_a_cut_file_is_refused(file: Path) -> None:
@@ -91,11 +91,28 @@ def test_a_cut_file_is_refused(file: Path) -> None:
         litert.load(file, Options(threads=1))
 
 
-def test_operators_of_the_future_are_refused_with_advice(tmp_path: Path) -> None:
+FUTURE = "ai-edge-litert 99.1.0, which it was made with, or later: pip install 'ai-edge-litert>=99.1.0'"
+
+
+def test_operators_of_the_future_are_refused_with_the_version_that_has_them(tmp_path: Path) -> None:
     path = litert_files.write_litert(tmp_path / "future.tflite", opset=99)
-    with pytest.raises(RuntimeUnavailable, match=r"Didn't find op for builtin opcode 'TRANSPOSE' version '99'") as it:
-        litert.load(path, Options(threads=1))
-    assert it.value.advice.startswith("an ai-edge-litert as new as the one that the artifact was made with")
+    with pytest.raises(RuntimeUnavailable) as caught:
+        litert.load(path, Options(threads=1, made_with="99.1.0"))
+    assert str(caught.value) == (
+        f"future.tflite: LiteRT {VERSION} cannot load it: ValueError: Didn't find op for builtin opcode 'TRANSPOSE' "
+        "version '99'. An older version of this builtin might be supported. Are you using an old TFLite binary with a "
+        f"newer model?\n  try: {FUTURE}"
+    )
+
+
+def test_a_file_of_a_later_schema_is_refused_with_the_version_that_made_it(tmp_path: Path) -> None:
+    path = litert_files.write_litert(tmp_path / "future.tflite", schema_version=4)
+    with pytest.raises(RuntimeUnavailable) as caught:
+        litert.load(path, Options(threads=1, made_with="99.1.0"))
+    assert str(caught.value) == (
+        f"future.tflite: LiteRT {VERSION} cannot load it: ValueError: Model provided is schema version 4 not equal to "
+        f"supported version 3.\n  try: {FUTURE}"
+    )
 
 
 def test_a_file_without_a_float32_face_is_refused(tmp_path: Path) -> None:

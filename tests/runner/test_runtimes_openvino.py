@@ -148,16 +148,12 @@ def test_each_node_has_its_time_in_one_inference(path: Path, tmp_path: Path) -> 
 
 def test_a_network_of_a_newer_openvino_is_refused_with_the_version_that_made_it(path: Path, tmp_path: Path) -> None:
     newer = _changed(path, tmp_path, b'type="Convolution"', b'type="Convolution2099"')
-    parts = openvino_file.read(newer)
-    made = parts.graph.replace(b'name="OpenVINO Runtime" value="20', b'name="OpenVINO Runtime" value="2099.1.20')
-    newer.write_bytes(openvino_file.written(made, parts.weights.tobytes()))
-
     with pytest.raises(RuntimeUnavailable) as caught:
-        openvino.load(newer, ONE)
+        openvino.load(newer, replace(ONE, made_with="2099.1.0"))
     assert str(caught.value) == (
         f"changed.zip: OpenVINO {openvino.VERSION} cannot load it: "
         "Opset opset1 doesn't contain the operation with type: Convolution2099\n"
-        "  try: it was made by 2099.1, which can: pip install 'openvino>=2099.1'"
+        "  try: openvino 2099.1.0, which it was made with, or later: pip install 'openvino>=2099.1.0'"
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import targets
 from runner.errors import UsageError
-from runner.manifest import Candidate, Target
+from runner.manifest import Candidate, SessionSettings, Target
 
 ADVICE = "\n  try: start from one that `pack targets` lists"
 OWN = """
@@ -233,3 +233,12 @@ def test_a_target_without_artifacts_is_refused(tmp_path: Path) -> None:
 def test_a_target_does_not_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         targets.load("x86").engine = "qnnpack"  # type: ignore[misc]  # that is what is tried
+
+
+def test_how_sessions_wait_and_where_their_threads_stay_is_the_targets_to_say(tmp_path: Path) -> None:
+    own = loaded(tmp_path, f'{OWN}\n[session]\nspinning = false\naffinity = "physical-cores"\n')
+    assert own.session == SessionSettings(spinning=False, affinity="physical-cores")
+    assert all(targets.load(name).session == SessionSettings() for name in targets.names())
+    assert "session.affinity: expected one of 'physical-cores', got 'cores'" in refusal(
+        tmp_path, f'{OWN}\n[session]\naffinity = "cores"\n'
+    )

@@ -9,7 +9,8 @@ from benchmarks.peers.case import BUNDLE, PACK_LOG, Case
 from benchmarks.peers.runtimes import Loaded
 from runner import bundle, report
 from runner.manifest import Artifact
-from runner.runtimes import load_runtime, make_options
+from runner.options import make_options
+from runner.runtimes import load_runtime
 
 REPORT = "report.json"
 BENCH = "import edgepack; edgepack.bench_runner()"

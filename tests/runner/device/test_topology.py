@@ -64,6 +64,37 @@ def test_a_prime_core_of_the_same_design_is_a_kind_of_its_own(tmp_path: Path) ->
     assert topology.default_threads(root) == 3
 
 
+def hyperthreaded(root: Path, siblings: Sequence[str]) -> Path:
+    """A machine whose CPUs share cores as their lists say."""
+    lists = {f"{CPUS}/cpu{cpu}/topology/thread_siblings_list": f"{text}\n" for cpu, text in enumerate(siblings)}
+    return tree(machine(root, allowed=f"0-{len(siblings) - 1}"), lists)
+
+
+@pytest.mark.parametrize(
+    ("siblings", "threads", "expected"),
+    [
+        (["0,4", "1,5", "2,6", "3,7"] * 2, 2, (0, 1)),
+        (["0,4", "1,5", "2,6", "3,7"] * 2, 4, (0, 1, 2, 3)),
+        (["0-1", "0-1", "2-3", "2-3"], 2, (0, 2)),
+        (["0-1", "0-1", "2-3", "2-3"], 1, (0,)),
+        (["0-1", "0-1", "2-3", "2-3"], 3, ()),
+        (["0", "1", "2", "3"], 3, (0, 1, 2)),
+    ],
+    ids=["far apart", "all of them", "side by side", "one thread", "too few", "one CPU a core"],
+)
+def test_threads_have_physical_cores_of_their_own_however_the_kernel_numbers_them(
+    tmp_path: Path, siblings: Sequence[str], threads: int, expected: tuple[int, ...]
+) -> None:
+    assert topology.physical_cores(threads, hyperthreaded(tmp_path, siblings)) == expected
+
+
+def test_physical_cores_are_of_the_kind_that_a_run_is_pinned_to_and_single_ones_where_nothing_says(
+    tmp_path: Path,
+) -> None:
+    assert topology.physical_cores(2, big_little(tmp_path)) == (4, 5)
+    assert topology.physical_cores(7, big_little(tmp_path)) == ()
+
+
 def test_cores_that_clock_some_percent_higher_are_no_kind_of_their_own(tmp_path: Path) -> None:
     root = machine(
         tmp_path, capacities=[1024] * 4, mhz=[4800, 5000, 4700, 4800], allowed="0-3", cpuinfo=x86_cpuinfo(X86_AVX2, 4)

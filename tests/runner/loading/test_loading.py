@@ -90,12 +90,16 @@ def test_what_answers_otherwise_than_on_the_host_is_passed_over(tmp_path: Path) 
     assert "of 8 samples otherwise than on the host, signal to noise" in passed.line
 
 
-def test_a_file_that_no_runtime_can_read_is_passed_over(bundle: Bundle, tmp_path: Path) -> None:
-    broken = replace(loadable.FP32, name="broken.onnx", path=loadable.INT8.path)
+def test_a_file_that_this_runtime_cannot_read_is_passed_over_and_the_version_that_can_is_told(bundle: Bundle) -> None:
+    made_with = {"torch": "1.2.0", "onnxruntime-gpu": "99.1.0"}
+    broken = replace(loadable.FP32, name="broken.onnx", path=loadable.INT8.path, made_with=made_with)
     found = loaded(replace(bundle, manifest=replace(bundle.manifest, artifacts=(broken, loadable.FP32))))
     (passed,) = found.choice.passed_over
     assert passed.line.startswith("broken.onnx: ONNX Runtime ")
     assert " cannot load it: " in passed.line
+    assert passed.error.advice == (
+        "onnxruntime 99.1.0, which it was made with, or later: pip install 'onnxruntime>=99.1.0'"
+    )
 
 
 def test_a_runtime_that_fails_as_it_likes_is_passed_over(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from runner import stats
 from runner.arrays import ArrayLocation
 from runner.bundle import FP32_REFERENCE, INPUTS, LABELS, REFERENCE, Bundle, open_bundle
 from runner.device import topology
-from runner.report import load
+from runner.report_reader import load
 from runner.runtimes import Options
 from runner.worker.order import Job
 from runner.workers import WORKERS

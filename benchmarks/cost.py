@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.overhead import make_job
-from runner import report, stats
+from runner import report_reader, stats
 from runner.bundle import FP32_REFERENCE, INPUTS, Bundle
 from runner.device.monitor import Monitor
 from runner.measure.latency import PLANS
@@ -87,7 +87,7 @@ def _run(folder: Path, file: Path, samples: int, threads: int, bare: int) -> str
     parent = int(_output(command).splitlines()[-1])
     took_s = time.monotonic() - began
     worker = _worker_peak(bundle, file, folder, threads)
-    (artifact,) = report.load(written).artifacts
+    (artifact,) = report_reader.load(written).artifacts
     assert artifact.latency is not None
     plan, processes = PLANS["quick"], artifact.latency.processes
     given_s = sum(plan.warmup_s + plan.timed_s + (each.import_ns + each.load_ns) / 1e9 for each in processes)

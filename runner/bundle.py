@@ -28,7 +28,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from runner import archive, codec, report
+from runner import archive, codec, report, report_reader
 from runner.archive import Member
 from runner.arrays import ArrayLocation
 from runner.errors import BundleError
@@ -124,12 +124,12 @@ class Bundle:
 
     def host_report(self) -> report.Report | None:
         """Return the report that was made on the host, or None while the bundle is still being made."""
-        return self._host_report(report.read)
+        return self._host_report(report_reader.read)
 
     def host_summary(self) -> report.Report | None:
         """Return that report without its record: what a choice is made by, in a tenth of the memory."""
         # Whole it is: its checksum was held when the bundle was opened.
-        return self._host_report(report.read_summary)
+        return self._host_report(report_reader.read_summary)
 
     def _host_report(self, read: Callable[[bytes, str], report.Report]) -> report.Report | None:
         if HOST_REPORT not in self.ranges:

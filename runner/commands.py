@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner import atomic, codec, compare, device, measure, noise, report, selftest, verify
+from runner import atomic, codec, compare, device, measure, noise, report_reader, selftest, verify
 from runner.bundle import open_bundle
 from runner.compare import gate
 from runner.device import topology
@@ -128,7 +128,7 @@ def report_exit_code(found: Report) -> int:
 def verify_document(path: Path) -> Output:
     """Check every hash of a bundle, and every figure of a report. Raises DocumentError."""
     if _is_json(path):
-        found = report.load(path)
+        found = report_reader.load(path)
         verify.hold(found, str(path))
         held = "figures and reasons" if verify.gives_reasons(found) else "figures"
         count = units.counted(len(found.artifacts), "artifact")
@@ -181,7 +181,7 @@ def _is_json(path: Path) -> bool:
 
 def _read_report(path: Path) -> Report:
     if _is_json(path):
-        return report.load(path)
+        return report_reader.load(path)
     host = open_bundle(path).host_report()
     if host is None:
         raise BundleError("holds no host report", where=str(path), advice="pack it again, or name a report")

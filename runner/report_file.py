@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner import atomic, codec, report
+from runner import atomic, codec, report_reader
 from runner.errors import EdgepackError, ReportError
 from runner.report import Report
 
@@ -40,6 +40,6 @@ def report_file(path: Path) -> ReportFile:
 
 def _is_part(path: Path) -> bool:
     try:
-        return not report.load(path).complete
+        return not report_reader.load(path).complete
     except ReportError:
         return False

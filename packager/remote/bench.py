@@ -14,7 +14,7 @@ from packager.remote.explaining import divergences
 from packager.remote.line import Patience
 from packager.remote.link import Board
 from packager.remote.messages import BoardFacts
-from runner import install, report, verify
+from runner import install, report_reader, verify
 from runner.bundle import Bundle
 from runner.edge import INTERRUPTED
 from runner.errors import BundleError, EdgepackError, RuntimeUnavailable
@@ -151,7 +151,7 @@ def _report(board: Board, order: Order, ended: running.Ended) -> Report:
         data = board.get(REPORT)
     except failures.Refusal:
         raise ended.error(board.name) from None
-    found = report.read(data, f"{board.name}: report")
+    found = report_reader.read(data, f"{board.name}: report")
     if found.bundle_id != order.bundle.id:
         raise BundleError(f"what ran there is the bundle {found.bundle_id[:12]}, and not this one", where=board.name)
     # A board that is broken may seal what it did not measure.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner import report
+from runner import report, report_reader
 from runner.bundle import Bundle
 from runner.errors import ReportError, UsageError, nearest
 from runner.report import Report
@@ -44,7 +44,7 @@ def preference(bundle: Bundle, prefer: str | Path | Report | None) -> Preference
         known = [artifact.name for artifact in bundle.manifest.artifacts]
         what = f"{str(prefer)!r} is neither an artifact of this bundle nor the file of a report"
         raise UsageError(what, where="prefer", advice=nearest(str(prefer), known) or f"one of {', '.join(known)}")
-    return _of_report(bundle, report.load_summary(path), str(path))
+    return _of_report(bundle, report_reader.load_summary(path), str(path))
 
 
 def _of_report(bundle: Bundle, found: Report, source: str) -> Preference:

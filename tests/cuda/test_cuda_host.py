@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from packager.data import embedded
-from runner import report, verify
+from runner import report_reader, verify
 from runner.device.cuda import cuda_devices
 from runner.errors import MeasurementError
 from runner.report import ArtifactReport, Report
@@ -96,7 +96,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     job = ("--target", "cuda", "--model", "small_cnn", "--data", data, "--epochs", "1", "--effort", "quick")
     bundle = Path(edgepack("pack", *job, "-o", "out", folder=folder).splitlines()[-1])
     edgepack("bench_runner", folder / bundle, "-o", "report.json", folder=folder)
-    return Measured(bundle=folder / bundle, report=report.load(folder / "report.json"))
+    return Measured(bundle=folder / bundle, report=report_reader.load(folder / "report.json"))
 
 
 @pytest.mark.parametrize("name", [*TORCH, *(pytest.param(name, marks=needs_onnx) for name in ONNX)])

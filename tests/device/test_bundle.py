@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_static
 
 import targets
-from runner import report
+from runner import report_reader
 from runner.bundle import FP32_REFERENCE
 from runner.device.cpu import ARM_NONE
 from runner.report import ArtifactReport, Report
@@ -77,7 +77,7 @@ def run_on(board: Board, bundle: Path) -> Ran:
     done = board.ssh("python3 net.edgepack --artifact int8.onnx --effort quick --threads 1 -o report.json")
     # A measurement that is not valid: no time of such a board is.
     assert done.returncode == 5, done.stderr
-    found = report.load(board.home / "report.json")
+    found = report_reader.load(board.home / "report.json")
     for name in ("net.edgepack", "report.json"):
         (board.home / name).unlink()
     return Ran(report=found, printed=done.stdout)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import report
+from runner import report_reader
 from runner.bundle import Bundle
 from runner.errors import MeasurementError
 from tests.device import machines, processes, story, tiny
@@ -109,7 +109,7 @@ def test_all_of_them_report_at_the_first_attempt(twenty: Twenty) -> None:
     assert tuple(found) == NAMES
     assert [(it.failure, it.attempts, it.copied) for it in found.values()] == [(None, 1, True)] * len(NAMES)
     for name in NAMES:
-        kept = report.load(twenty.reports / f"{name}.report.json")
+        kept = report_reader.load(twenty.reports / f"{name}.report.json")
         assert kept == found[name].report
         assert (kept.bundle_id, kept.complete) == (twenty.bundle.id, True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner import report
+from runner import report_reader
 from runner.bundle import HOST_REPORT, Bundle, open_bundle
 from runner.report import Report
 
@@ -180,7 +180,7 @@ def test_packing_again_gives_the_same_bytes_in_every_entry_but_the_host_report(p
 
 
 def test_the_runner_measures_the_bundle_and_its_report_holds(packed: Packed, measured: Path) -> None:
-    found = report.load(measured)
+    found = report_reader.load(measured)
     assert found.bundle_id == packed.bundle("arm-qnnpack").id
     assert [artifact.name for artifact in found.artifacts] == [
         "fp32.onnx",
@@ -235,7 +235,7 @@ def test_a_bundle_runs_by_itself_where_only_numpy_and_one_runtime_are(packed: Pa
         environment=environment,
     )
     assert done.code == 0, done.stderr
-    found = report.load(tmp_path / "report.json")
+    found = report_reader.load(tmp_path / "report.json")
     assert found.fastest == "int8.onnx"
     missing = command(
         sys.executable, "-S", bundle, "--artifact", "int8.torchscript", cwd=tmp_path, environment=environment

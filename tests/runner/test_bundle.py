@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from packager import writer
-from runner import archive, codec, report
+from runner import archive, codec, report, report_reader
 from runner.bundle import HOST_REPORT, INPUTS, LABELS, MANIFEST, REFERENCE, Bundle, open_bundle
 from runner.errors import BundleError, ReportError
 from runner.manifest import Entry, LeftOut, Manifest, Provenance
@@ -844,7 +844,7 @@ def test_the_host_report_is_read(tmp_path: Path) -> None:
     found = host_report_of(BUNDLE_ID)
     bundle = opened(tmp_path, reported(codec.write_json(found).encode()))
     assert bundle.host_report() == found
-    assert bundle.host_summary() == report.read_summary(codec.write_json(found), "the same")
+    assert bundle.host_summary() == report_reader.read_summary(codec.write_json(found), "the same")
     assert bundle.id == BUNDLE_ID
 
 

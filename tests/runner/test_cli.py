@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from runner import cli, cli_options, codec, edge, report, verify
+from runner import cli, cli_options, codec, edge, report, report_reader, verify
 from runner.bundle import FP32_REFERENCE
 from runner.cli_types import Percentage
 from runner.compare.comparison import Comparison
@@ -109,7 +109,7 @@ def test_help_loads_nothing_heavy_and_shows_both_forms() -> None:
 
 def test_operators_are_profiled_where_that_is_asked_for(measured: tuple[Ended, Path]) -> None:
     ended, folder = measured
-    found = report.load(next(folder.glob("*.report.json")))
+    found = report_reader.load(next(folder.glob("*.report.json")))
     assert found.settings.profile_ops
     fp32, fp16 = found.artifacts
     assert {"Conv", "Gemm"} <= {operator.op_type for operator in fp32.operators}
@@ -123,7 +123,7 @@ def test_the_efforts_are_those_of_the_report() -> None:
 
 def test_measuring_prints_the_table_and_writes_a_report_that_holds(measured: tuple[Ended, Path]) -> None:
     ended, folder = measured
-    found = report.load(folder / "net.report.json")
+    found = report_reader.load(folder / "net.report.json")
     assert ended.code == (5 if found.status == "invalid" else 0)
     assert ended.err == "report: net.report.json\n"
     assert ended.out.startswith("net for x86\n")
@@ -148,7 +148,9 @@ def test_what_was_measured_is_verified_and_compared_with_its_like(
         f"{path}: the figures and reasons of 2 artifacts follow from the record, and the digest fits\n"
         "  as reported, for no record proves them: signal to noise, distances and flips from the host, joules\n"
     )
-    other = save(tmp_path / "other.json", report.seal(replace(report.load(path), created="2026-11-01T12:00:01Z")))
+    other = save(
+        tmp_path / "other.json", report.seal(replace(report_reader.load(path), created="2026-11-01T12:00:01Z"))
+    )
     compared = bench(capsys, "compare", path, other, "--max-accuracy-drop", "6%", "--max-latency", "1min")
     assert (compared.code, compared.out) == (2, "")
     assert "'1min' is no time: write 5ms, 800us or 1.5s" in compared.err
@@ -174,7 +176,7 @@ def test_an_interrupted_run_writes_what_it_has_and_ends_with_130(bundle: Path, h
     out, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (130, "report: net.report.json\n")
     assert (here / "net.report.json").read_text(encoding="utf-8") == out
-    assert not report.load(here / "net.report.json").complete
+    assert not report_reader.load(here / "net.report.json").complete
 
 
 def test_a_program_can_follow_a_run_line_by_line(bundle: Path, here: Path) -> None:

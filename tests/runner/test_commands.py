@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runner import codec, commands, device, measure, noise, report, selftest, verify
+from runner import codec, commands, device, measure, noise, report, report_reader, selftest, verify
 from runner.bundle import FP32_REFERENCE
 from runner.compare.comparison import Comparison
 from runner.errors import EdgepackError, RuntimeUnavailable
@@ -83,7 +83,7 @@ def test_two_bundles_are_measured_in_turn_and_judged_side_by_side(
     assert (ended.code, ended.err) == (5, f"report: {here}/a.report.json\nreport: {here}/b.report.json\n")
     assert ended.out.startswith("net for x86: the second beside the first, processes in turn\n")
     assert "held     fp32.onnx  top-1 at most -10.00 points" in ended.out
-    first, second = (report.load(here / f"{letter}.report.json") for letter in "ab")
+    first, second = (report_reader.load(here / f"{letter}.report.json") for letter in "ab")
     assert first.bundle_id != second.bundle_id
     assert first.interleaved == second.interleaved is not None
     for found in (first, second):
@@ -128,7 +128,7 @@ def test_turns_are_taken_in_the_scenario_that_is_asked_for_and_what_only_one_bun
     ended = bench(capsys, "ab", other, bundle, "--threads", "1", "--batch", "8", "--streams", "2", "-o", here)
     assert ended.err.startswith(f"left out, for only {bundle} has it: int8.onnx\n")
     for letter in "ab":
-        (artifact,) = report.load(here / f"{letter}.report.json").artifacts
+        (artifact,) = report_reader.load(here / f"{letter}.report.json").artifacts
         assert artifact.latency is not None
         assert artifact.latency.scenario == report.Scenario(threads=1, batch=8, streams=2)
 
@@ -197,7 +197,7 @@ def test_interrupted_in_turn_both_reports_are_written_and_it_ends_with_130(bundl
     out, _ = running.communicate(timeout=LONGEST_S)
     assert running.returncode == 130
     assert codec.read_json(Comparison, out).violated is False
-    assert [report.load(here / f"{letter}.report.json").complete for letter in "ab"] == [False, False]
+    assert [report_reader.load(here / f"{letter}.report.json").complete for letter in "ab"] == [False, False]
 
 
 def test_an_interrupted_run_leaves_a_whole_report_as_it_was(
@@ -212,7 +212,7 @@ def test_an_interrupted_run_leaves_a_whole_report_as_it_was(
     ended = bench(capsys, *options)
     assert (ended.code, ended.err) == (130, "report: old.partial.json (old.json stays as it was)\n")
     assert Path("old.json").read_bytes() == before
-    assert report.load(Path("old.partial.json")).complete is False
+    assert report_reader.load(Path("old.partial.json")).complete is False
     told = bench(capsys, "verify", "old.partial.json").out
     assert "; the run was interrupted, with 0 of 1 timed\n" in told
     monkeypatch.undo()
@@ -239,7 +239,7 @@ def test_a_run_that_is_killed_leaves_what_was_finished(bundle: Path, here: Path)
         time.sleep(0.02)
     running.kill()
     running.wait()
-    found = report.load(path)
+    found = report_reader.load(path)
     assert (found.complete, verify.contradictions(found)) == (False, ())
     answered = found.artifacts[0].accuracy
     assert answered is not None
@@ -272,7 +272,7 @@ def measuring(bundle: Path, terminal: int | None = None) -> subprocess.Popen[byt
 
 def rounds_kept(path: Path) -> int:
     """Return of how many rounds the report has times that stands there by now."""
-    latency = report.load(path).artifacts[0].latency if path.exists() else None
+    latency = report_reader.load(path).artifacts[0].latency if path.exists() else None
     return len(latency.processes) if latency else 0
 
 
@@ -296,7 +296,7 @@ def test_what_was_timed_is_kept_when_a_signal_ends_the_run(
     finally:
         running.kill()
         running.wait()
-    found = report.load(path)
+    found = report_reader.load(path)
     assert (found.complete, verify.contradictions(found)) == (False, ())
     latency = found.artifacts[0].latency
     assert latency is not None
@@ -315,7 +315,7 @@ def test_a_terminal_that_is_closed_leaves_the_report_of_what_was_finished(bundle
     finally:
         running.kill()
         running.wait()
-    found = report.load(path)
+    found = report_reader.load(path)
     assert (found.complete, rounds_kept(path) >= 1, verify.contradictions(found)) == (False, True, ())
 
 
@@ -324,7 +324,7 @@ def test_scenarios_of_the_command_line_are_their_product(
 ) -> None:
     monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
     ended = bench(capsys, bundle, "--artifact", "fp32.onnx", "--batch", "1,8", "--threads", "1,2", "--streams", "1,1")
-    found = report.load(here / "net.report.json")
+    found = report_reader.load(here / "net.report.json")
     assert ended.code == 5  # one process is too few for a median
     assert [(it.threads, it.batch, it.streams) for it in (found.settings.scenario, *found.settings.more)] == [
         (1, 1, 1),
@@ -401,7 +401,7 @@ def test_the_self_test_prints_its_rates_and_remembers_the_floor(
     assert all(rate.words == ("inconclusive",) for rate in found.rates)  # one process a side decides nothing
     monkeypatch.setattr(session, "PLANS", {"quick": brief(1)})
     bench(capsys, bundle, "--artifact", "fp32.onnx", "--threads", "1")
-    assert report.load(here / "net.report.json").noise_floor == found.floor
+    assert report_reader.load(here / "net.report.json").noise_floor == found.floor
 
 
 def test_a_smaller_floor_of_no_more_pairs_does_not_take_the_place_of_an_earlier_one(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import codec, report
+from runner import codec, report, report_reader
 from runner.errors import ReportError
 from runner.measure.latency import Timings
 from runner.packing import Packing
@@ -35,7 +35,7 @@ def test_the_golden_report_is_read_and_written_as_it_stands() -> None:
     # Where this fails the format has changed: schema 1.x may only gain keys, and then gets a golden file of its own.
     # As long as nothing was released with the newest schema, `python -m tests.reports` writes its file again.
     path = GOLDEN / f"report-{SCHEMA}.json"
-    found = report.load(path)
+    found = report_reader.load(path)
     assert found == reports.complete()
     assert codec.write_json(found, indent=1) == path.read_text(encoding="utf-8")
 
@@ -70,7 +70,7 @@ def newest_of_1_2() -> Report:
 
 
 def test_the_golden_report_of_schema_1_2_stays_readable() -> None:
-    found = report.load(GOLDEN / "report-1.2.json")
+    found = report_reader.load(GOLDEN / "report-1.2.json")
     assert found == replace(newest_of_1_2(), digest=found.digest)
     assert found.digest == "bc6e9fe65267c58a3007b3ee74815e83e05e9beb5be7dcef6360202a5a184235"
 
@@ -113,13 +113,13 @@ def latency_of_1_1() -> Latency:
 
 
 def test_the_golden_report_of_schema_1_1_stays_readable() -> None:
-    found = report.load(GOLDEN / "report-1.1.json")
+    found = report_reader.load(GOLDEN / "report-1.1.json")
     assert found == replace(newest_of_1_1(), digest=found.digest)
     assert found.digest == "d9ec50b632c942f409cd81428de52b2ba223c66cf8b587c3ee98756b5050cf78"
 
 
 def test_the_golden_report_of_schema_1_0_stays_readable() -> None:
-    found = report.load(GOLDEN / "report-1.0.json")
+    found = report_reader.load(GOLDEN / "report-1.0.json")
     whole = newest_of_1_1()
     assert whole.packing is not None
     artifacts = tuple(replace(part, title="") for part in whole.artifacts)
@@ -135,7 +135,7 @@ def test_an_altered_golden_report_is_refused(schema: str) -> None:
     for old, new in [('"top1": 0.5', '"top1": 0.75'), ('"train_accuracy": 0.8', '"train_accuracy": 0.9')]:
         assert text.count(old) == 1
         with pytest.raises(ReportError, match="its digest does not fit its content"):
-            report.read(text.replace(old, new), "report.json")
+            report_reader.read(text.replace(old, new), "report.json")
 
 
 def instances(value: object) -> Iterator[object]:
@@ -151,7 +151,7 @@ def instances(value: object) -> Iterator[object]:
 
 def test_every_field_of_the_golden_report_is_somewhere_at_something_else_than_its_default() -> None:
     # A field that is empty in it could change its form unnoticed.
-    found = list(instances(report.load(GOLDEN / f"report-{SCHEMA}.json")))
+    found = list(instances(report_reader.load(GOLDEN / f"report-{SCHEMA}.json")))
     kinds = {type(each).__name__ for each in found}
     assert kinds >= {"Report", "Process", "Counters", "OperatorTime", "EnergyUse", "Expectation", "BudgetRecord"}
     filled = {
@@ -173,7 +173,7 @@ def default(field: dataclasses.Field[object]) -> object:
 def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(codec.write_json(reports.host()), encoding="utf-8")
-    assert report.load(path) == reports.host()
+    assert report_reader.load(path) == reports.host()
 
 
 def without_record(found: Report) -> Report:
@@ -200,17 +200,17 @@ def test_a_summary_is_the_report_without_its_record(tmp_path: Path) -> None:
     file.write_text(codec.write_json(found), encoding="utf-8")
     summary = without_record(found)
     assert len(codec.write_json(summary)) < len(codec.write_json(found))
-    assert report.read_summary(file.read_bytes(), "report.json") == summary
-    assert report.load_summary(file) == summary
+    assert report_reader.read_summary(file.read_bytes(), "report.json") == summary
+    assert report_reader.load_summary(file) == summary
 
 
 def test_a_file_whose_record_was_altered_has_no_summary(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     file.write_text(altered(lambda document: document.update(labels=[0] * 40)), encoding="utf-8")
     with pytest.raises(ReportError, match="its digest does not fit its content"):
-        report.load_summary(file)
+        report_reader.load_summary(file)
     with pytest.raises(ReportError, match="cannot be read: No such file or directory"):
-        report.load_summary(tmp_path / "none.json")
+        report_reader.load_summary(tmp_path / "none.json")
 
 
 def test_sealing_again_changes_nothing_and_any_change_shows_in_the_digest() -> None:
@@ -222,7 +222,7 @@ def test_sealing_again_changes_nothing_and_any_change_shows_in_the_digest() -> N
 def test_an_altered_figure_is_refused() -> None:
     text = altered(lambda document: document.update(fastest="int8.onnx"))
     with pytest.raises(ReportError) as caught:
-        report.read(text, "report.json")
+        report_reader.read(text, "report.json")
     assert str(caught.value) == (
         "report.json: its digest does not fit its content: it was altered or damaged after it was written\n"
         "  try: measure again with `bench-runner`"
@@ -233,13 +233,13 @@ def test_another_major_version_is_refused_and_a_newer_minor_is_read_without_its_
     with pytest.raises(
         ReportError, match=r"^r\.json: schema: version 2\.0 cannot be read here, only 1\.x; update edgepack$"
     ):
-        report.read(altered(lambda document: document.update(schema="2.0")), "r.json")
+        report_reader.read(altered(lambda document: document.update(schema="2.0")), "r.json")
     newer = json.loads(altered(lambda document: document.update(schema="1.7", moon="full")))
     digest = codec.digest({**newer, "digest": ""})
-    found = report.read(json.dumps({**newer, "digest": digest}), "r.json")
+    found = report_reader.read(json.dumps({**newer, "digest": digest}), "r.json")
     assert found == replace(reports.host(), schema="1.7", digest=digest)
     with pytest.raises(ReportError, match="its digest does not fit its content"):
-        report.read(json.dumps({**newer, "digest": digest, "moon": "new"}), "r.json")
+        report_reader.read(json.dumps({**newer, "digest": digest, "moon": "new"}), "r.json")
 
 
 @pytest.mark.parametrize(
@@ -258,13 +258,13 @@ def test_another_major_version_is_refused_and_a_newer_minor_is_read_without_its_
 )
 def test_a_key_that_is_wrong_is_named_with_its_path(change: Callable[[Document], object], problem: str) -> None:
     with pytest.raises(ReportError) as caught:
-        report.read(altered(change), "report.json")
+        report_reader.read(altered(change), "report.json")
     assert str(caught.value).startswith(f"report.json: {problem}")
 
 
 def test_what_is_no_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"gone\.json: cannot be read: No such file or directory$"):
-        report.load(tmp_path / "gone.json")
+        report_reader.load(tmp_path / "gone.json")
     for text, problem in [
         ("", "not JSON"),
         ("[]", "is no report: schema: expected a version such as '1.3', got None\n  try: name a report that "),
@@ -272,7 +272,7 @@ def test_what_is_no_report_is_named(tmp_path: Path) -> None:
         ('{"schema": "1.0"', "not JSON"),
     ]:
         with pytest.raises(ReportError, match=f"^r: {problem}"):
-            report.read(text, "r")
+            report_reader.read(text, "r")
 
 
 def test_the_status_is_the_worst_of_all_reasons() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import __version__, report, verify
+from runner import __version__, report_reader, verify
 from runner.interval import Interval
 from runner.measure import conditions, latency
 from runner.process import Process, Usage
@@ -66,11 +66,11 @@ def test_figures_that_follow_from_the_record_are_not_complained_of() -> None:
 
 @pytest.mark.parametrize("schema", ["1.0", "1.1", "1.2", "1.3"])
 def test_a_golden_report_of_every_schema_follows_from_its_record(schema: str) -> None:
-    assert verify.contradictions(report.load(GOLDEN / f"report-{schema}.json")) == ()
+    assert verify.contradictions(report_reader.load(GOLDEN / f"report-{schema}.json")) == ()
 
 
 def test_a_figure_that_was_made_up_in_an_old_report_is_named() -> None:
-    whole = report.load(GOLDEN / "report-1.1.json")
+    whole = report_reader.load(GOLDEN / "report-1.1.json")
     ran = whole.artifacts[0]
     assert ran.latency is not None
     forged = replace(ran, latency=replace(ran.latency, median_ns=1.0))

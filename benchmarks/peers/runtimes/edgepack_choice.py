@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers.case import BUNDLE, PACK_LOG, Case
 from benchmarks.peers.runtimes import Loaded
-from runner import bundle, report
+from runner import bundle, report_reader
 from runner.manifest import Artifact
 from runner.options import make_options
 from runner.runtimes import load_runtime
@@ -44,7 +44,7 @@ def load(case: Case) -> Loaded:
 
 def choice(case: Case) -> Artifact:
     """Return the artifact that the runner has chosen. Raises RuntimeError where it named none."""
-    name = report.load(case.folder / REPORT).fastest
+    name = report_reader.load(case.folder / REPORT).fastest
     found = None if name is None else bundle.open_bundle(case.subject / BUNDLE).manifest.artifact(name)
     if found is None:
         raise RuntimeError("the runner names no artifact whose answers hold")

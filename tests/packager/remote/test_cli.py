@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from packager.cli import pack
-from runner import edge, report
+from runner import edge, report_reader
 from runner.bundle import Bundle
 from tests.packager.remote.near import RUNS, Near
 
@@ -113,7 +113,7 @@ def test_two_boards_run_a_bundle_and_json_is_one_document(
     first, off = json.loads(out)
     assert (first["name"], first["exit_code"], first["attempts"], first["copied"]) == ("near", 0, 1, True)
     assert (off["name"], off["exit_code"], off["failure"]["advice"]) == ("off", 5, TRY_DOWN)
-    found = report.load(here / "out" / "near.report.json")
+    found = report_reader.load(here / "out" / "near.report.json")
     assert found.digest == first["report"]["digest"]
     assert (found.settings.threads, found.settings.batch) == (1, 2)
     accuracy = found.artifacts[0].accuracy

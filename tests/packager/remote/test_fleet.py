@@ -13,7 +13,7 @@ from packager.remote import bench, failures, fleet
 from packager.remote.bench import Order
 from packager.remote.fleet import FleetOrder
 from packager.remote.result import BoardResult, Failure, exit_code
-from runner import codec, report
+from runner import codec, report, report_reader
 from runner.bundle import Bundle
 from runner.compare.comparison import Limits, Margins
 from runner.errors import RuntimeUnavailable
@@ -105,7 +105,7 @@ def test_a_board_that_is_off_costs_the_others_nothing(bundle: Bundle, near: Near
     )
     assert (down.attempts, down.report, down.exit_code) == (3, None, 5)
     assert (up.attempts, up.failure, up.copied, up.exit_code) == (1, None, True, 0)
-    assert up.report == report.load(output / "pi@up.report.json") == brought(bundle)
+    assert up.report == report_reader.load(output / "pi@up.report.json") == brought(bundle)
     assert up.report_file == str(output / "pi@up.report.json")
     assert up.comparison is not None
     assert up.comparison.violated
@@ -293,7 +293,7 @@ def test_ctrl_c_brings_back_what_there_is(bundle: Bundle, near: Near, tmp_path: 
     (found,) = run(order, ["pi"], display)
     assert display.said == ["interrupted: the boards are asked to end, and their reports are brought back"]
     assert (found.report, found.failure, found.exit_code) == (part, None, 130)
-    assert report.load(tmp_path / "out" / "pi.report.json") == part
+    assert report_reader.load(tmp_path / "out" / "pi.report.json") == part
     assert exit_code((found,)) == 130
     assert near.left() == []
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import codec, report
+from runner import codec, report_reader
 from runner.bundle import Bundle
 from runner.errors import ReportError, UsageError
 from runner.loading.preference import Preference, preference
@@ -27,7 +27,7 @@ def test_a_report_is_read_from_its_file_or_taken_as_it_is(bundle: Bundle, tmp_pa
     file = tmp_path / "own.json"
     file.write_text(codec.write_json(found), encoding="utf-8")
     for given in (file, str(file)):
-        assert preference(bundle, given) == Preference(report=report.load_summary(file), source=str(file))
+        assert preference(bundle, given) == Preference(report=report_reader.load_summary(file), source=str(file))
     taken = preference(bundle, found)
     assert (taken.report, taken.threads) == (found, 3)
 

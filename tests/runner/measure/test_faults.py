@@ -11,7 +11,8 @@ from runner.bundle import FP32_REFERENCE, Bundle
 from runner.measure import Bench, run
 from runner.measure.latency import Plan
 from runner.progress import Progress, Silent
-from runner.report import Report, Settings, read
+from runner.report import Report, Settings
+from runner.report_reader import read
 from tests import bundles, networks, reports
 from tests.fakes import RecordingProgress
 

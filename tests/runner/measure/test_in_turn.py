@@ -18,7 +18,8 @@ from runner.operators import OperatorTime
 from runner.progress import Advance, Progress, Silent
 from runner.render.comparison import comparison_page
 from runner.render.page import as_text
-from runner.report import Report, Settings, read
+from runner.report import Report, Settings
+from runner.report_reader import read
 from runner.worker.order import Job, Timing
 from runner.workers import Answered, Timed, ignore_window
 from tests import bundles

@@ -18,7 +18,8 @@ from runner.measure import Bench, Host, run
 from runner.measure.answers import Answers, Subject, answers
 from runner.measure.latency import Plan
 from runner.packing import Packing
-from runner.report import Report, RuntimeFacts, Settings, read
+from runner.report import Report, RuntimeFacts, Settings
+from runner.report_reader import read
 from tests import bundles, networks, reports
 from tests.fakes import FakeWorkers, RecordingProgress, Script, quiet
 

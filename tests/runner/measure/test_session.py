@@ -21,7 +21,8 @@ from runner.operators import OperatorTime
 from runner.progress import Advance
 from runner.render import report_page
 from runner.render.page import as_text
-from runner.report import Effort, Latency, Report, Scenario, Settings, read
+from runner.report import Effort, Latency, Report, Scenario, Settings
+from runner.report_reader import read
 from runner.worker.order import Job, Timing
 from runner.workers import Answered, Timed, Workers, ignore_window
 from tests import bundles

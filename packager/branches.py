@@ -42,7 +42,8 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
     """
     made = networks(trained, bench)
     if bench.apart is not None:
-        bench.apart.prepare(Start(recipe=bench.recipe, cache=str(bench.cache.folder)))
+        keys = tuple({trained.key, *(each.key for each in made.values())})
+        bench.apart.prepare(Start(recipe=bench.recipe, cache=str(bench.cache.folder), networks=keys))
     answers: dict[str, Logits] = {}
     found = list[Branch]()
     for variant in _variants(bench.recipe):

@@ -1,8 +1,8 @@
 """Building in a process of its own: what crashes there, or is killed where memory runs out, is one artifact's failure.
 
 This file has what travels, as lines of JSON: the child's stdin takes `Told`, its stdout gives `Line`. `parent` starts
-the child and hears it out; `child` makes the networks again from the recipe and the cache, and builds into the cache,
-where the parent finds by its key what was built.
+the child and hears it out; `child` is its program, for which `remade` makes the networks again from the recipe and the
+cache, and builds into the cache: there the parent finds by its key what was built.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,9 @@ from typing import Protocol
 
 from packager.recipe import Quantize, Recipe
 from runner.manifest import Candidate, Target
+
+HERE = "note: artifacts are built in pack's own process, which a crash ends"
+"""How it is told that there can be no other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +22,8 @@ class Start:
     recipe: Recipe
     cache: str
     """The folder."""
+    networks: tuple[str, ...]
+    """The keys of those that have to come out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,14 +53,17 @@ class Told:
 class Opened:
     """A piece of long work has begun."""
 
+    task: int
+    """Its number."""
     title: str
     total: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advanced:
-    """The piece of work that was opened last has come on."""
+    """A piece of work has come on."""
 
+    task: int
     steps: int
     note: str
 
@@ -75,12 +83,12 @@ class Line:
 
     ready: bool | None = None
     """To a start: whether the networks could be made again."""
-    built: bool | None = None
-    """False where the network that the order names did not come out again."""
+    built: bool = False
     failed: Failed | None = None
     opened: Opened | None = None
     advanced: Advanced | None = None
-    closed: bool = False
+    closed: int | None = None
+    """The number of a piece of work that has ended."""
     said: str | None = None
 
 
@@ -97,7 +105,7 @@ class Apart(Protocol):
         """Have an artifact built, without waiting for it; once, however often it is asked for."""
 
     def finish(self, order: Order) -> bool:
-        """Wait for an artifact, and say whether it was built. Raises StepError.
+        """Wait for an artifact, and say whether it was built: not where it was never begun, or nothing can be built.
 
-        It was not where it was never begun, or where its network cannot be made again.
+        Raises StepError.
         """

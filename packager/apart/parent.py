@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from packager.apart import Line, Order, Start, Told
+from packager.apart import HERE, Line, Order, Start, Told
 from runner import codec
 from runner.edge import DEBUG
 from runner.errors import StepError
@@ -19,7 +19,7 @@ from runner.progress import Advance, Progress
 ROOT = Path(__file__).absolute().parent.parent.parent
 """The folder that holds the package `packager`."""
 START = "import sys; sys.path.insert(0, sys.argv[1]); from packager.apart.child import main; main(int(sys.argv[2]))"
-DEATHS = {
+MEANINGS = {
     signal.SIGILL: " (illegal instruction)",
     signal.SIGKILL: ", which is what the system does where memory runs out",
 }
@@ -28,7 +28,6 @@ ADVICE = {
     signal.SIGKILL: "a machine with more memory, fewer calibration samples, or leave it out",
 }
 OTHERS = "another version of its libraries, or leave it out"
-HERE = "note: artifacts are built in this very process"
 
 
 @contextlib.contextmanager
@@ -55,6 +54,8 @@ class Workshop:
 
     def prepare(self, start: Start) -> None:
         """Have the networks of another recipe made again, without waiting for them."""
+        if self._begun or (self._start is not None and not self._ready):
+            self.close()  # Answers of an order that failed are on their way.
         self._child = self._child or _Child(self._folder)
         self._start, self._ready, self._begun = start, False, []
         self._child.tell(Told(start=start))
@@ -67,7 +68,7 @@ class Workshop:
         self._ready = line is not None and bool(line.ready)
         if not self._ready:
             if line is None:
-                self._progress.say(f"{HERE}: another {self._child.death().what.partition(' ')[2]}")
+                self._progress.say(f"{HERE}: the other {self._child.death()[0]}")
             self._begun.clear()
             self.close()
 
@@ -99,12 +100,12 @@ class Workshop:
         del self._begun[0]
         line = self._child.heard(self._progress)
         if line is None:
-            death = self._child.death()
+            how, advice = self._child.death()
             self._again()
-            raise death
+            raise StepError(f"its converter {how}", advice=advice)
         if line.failed is not None:
             raise StepError(line.failed.what, where=line.failed.where, advice=line.failed.advice)
-        return bool(line.built)
+        return line.built
 
     def _again(self) -> None:
         """Start anew, and go on with what was begun behind that of which it died."""
@@ -141,36 +142,36 @@ class _Child:
     def heard(self, progress: Progress) -> Line | None:
         """Show what it tells on the way, and return its next answer; None where it died."""
         assert self._process.stdout is not None
-        open_ = list[tuple[contextlib.ExitStack, Advance]]()
+        tasks = dict[int, tuple[contextlib.ExitStack, Advance]]()
         with contextlib.ExitStack() as ending:
             for text in self._process.stdout:
                 line = codec.read_json(Line, text)
                 if line.opened is not None:
                     stack = ending.enter_context(contextlib.ExitStack())
-                    open_.append((stack, stack.enter_context(progress.task(line.opened.title, line.opened.total))))
-                elif line.advanced is not None:
-                    open_[-1][1](line.advanced.steps, line.advanced.note)
-                elif line.closed:
-                    open_.pop()[0].close()
+                    advance = stack.enter_context(progress.task(line.opened.title, line.opened.total))
+                    tasks[line.opened.task] = stack, advance
+                # What a failure has left open is closed at some time later.
+                elif line.advanced is not None and line.advanced.task in tasks:
+                    tasks[line.advanced.task][1](line.advanced.steps, line.advanced.note)
+                elif line.closed is not None and line.closed in tasks:
+                    tasks.pop(line.closed)[0].close()
                 elif line.said is not None:
                     progress.say(line.said)
-                else:
+                elif line.ready is not None or line.built or line.failed is not None:
                     return line
         return None
 
-    def death(self) -> StepError:
-        """Return what it died of."""
+    def death(self) -> tuple[str, str]:
+        """Return what it died of, and what to do about it."""
         status = self._process.wait()
         if status < 0:
             number = signal.Signals(-status)
-            meaning = DEATHS.get(number, f" ({(signal.strsignal(number) or '').lower()})")
-            return StepError(f"its converter was ended by {number.name}{meaning}", advice=ADVICE.get(number, OTHERS))
+            return f"was ended by {number.name}{MEANINGS.get(number, '')}", ADVICE.get(number, OTHERS)
         last = b""
         if self._stderr is not None:
             self._stderr.seek(0)
             last = next(reversed(self._stderr.read().strip().splitlines()), b"")
-        said = last.decode(errors="replace") or "it left no word"
-        return StepError(f"its converter ended with status {status}: {said}", advice=OTHERS)
+        return f"ended with status {status}: {last.decode(errors='replace') or 'it left no word'}", OTHERS
 
     def close(self) -> None:
         """End it, and whatever it has started: a compiler and the like."""

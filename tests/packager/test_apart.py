@@ -187,6 +187,23 @@ def test_a_process_that_is_killed_is_one_failure_and_the_next_artifact_is_built(
     assert (again.cached, len(again.file.read_bytes()) > 1000) == (False, True)
 
 
+def test_one_process_builds_for_one_recipe_after_the_other(few_images: Path, tmp_path: Path) -> None:
+    told, store = Told(), Cache(folder=tmp_path)
+    with OPENED(told) as workshop:
+        child = child_of_this_process()
+        for name in ("small_cnn", "wide_cnn"):
+            model, images = recipe.Model(name=name), recipe.Data(source=str(few_images))
+            start = origin(Recipe(model=model, data=images, train=None), store, told, apart=workshop)
+            context = branches.branches(start.trained, start.bench)[0].context
+            built = artifacts.build(NAMES["fp32.onnx"], context, X86)
+            assert not built.cached
+            assert built.file.read_bytes() == builders.export(NAMES["fp32.onnx"], context, X86).content
+            # And is not waited for: its answer is on the way when the next recipe comes.
+            artifacts.begin(NAMES["fp32.torchscript"], context, X86)
+        assert child_of_this_process() != child
+    assert [line for line in told.lines if line.startswith("note: artifacts")] == []
+
+
 def test_where_the_process_dies_before_it_builds_anything_all_is_built_here(few_images: Path, tmp_path: Path) -> None:
     plan = Recipe(model=recipe.Model(name="small_cnn"), data=recipe.Data(source=str(few_images)), train=None)
     with setting(plan, tmp_path / "cache") as found:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packager import builders
+from packager.apart import Order
 from packager.builders import BuildContext
 from packager.cache import versions
 from packager.candidates import OPTIMISED
@@ -52,6 +53,13 @@ class Built:
     """Of the training that it took, if there was one."""
 
 
+def begin(candidate: Candidate, context: BuildContext, target: Target) -> None:
+    """Have the file of a candidate made by the process that builds apart, where there is one, and go on meanwhile."""
+    apart, cache = context.bench.apart, context.bench.cache
+    if apart is not None and not cache.holds(candidate.name, _inputs(candidate, context, target)):
+        apart.begin(_order(candidate, context, target))
+
+
 def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
     """Make the file of a candidate, or find it where it was made before. Raises StepError."""
 
@@ -61,6 +69,9 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
         facts = Facts(dynamic_batch=exported.dynamic_batch, epochs=exported.epochs)
         (folder / FACTS).write_text(codec.write_json(facts), encoding="utf-8")
 
+    begin(candidate, context, target)
+    apart = context.bench.apart
+    is_new = apart is not None and apart.finish(_order(candidate, context, target))
     found = context.bench.cache.made(candidate.name, _inputs(candidate, context, target), make)
     facts = codec.read_json(Facts, (found.folder / FACTS).read_bytes())
     engine, native = _engine(candidate, target), candidate.format == "aotinductor"
@@ -79,7 +90,21 @@ def build(candidate: Candidate, context: BuildContext, target: Target) -> Built:
         dynamic_batch=facts.dynamic_batch,
         made_with={name: version for name, version in versions().items() if name in MAKERS[candidate.format]},
     )
-    return Built(artifact=artifact, file=found.folder / CONTENT, cached=found.cached, epochs=facts.epochs)
+    return Built(
+        artifact=artifact, file=found.folder / CONTENT, cached=found.cached and not is_new, epochs=facts.epochs
+    )
+
+
+def _order(candidate: Candidate, context: BuildContext, target: Target) -> Order:
+    return Order(
+        candidate=candidate,
+        target=target,
+        recipe=context.bench.recipe,
+        variant=context.name,
+        quantize=context.quantize,
+        network=context.network.key,
+        teacher=context.teacher.key,
+    )
 
 
 def _inputs(candidate: Candidate, context: BuildContext, target: Target) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from packager import candidates, recipe
+from packager.apart import Start
 from packager.builders import BuildContext
 from packager.candidates import OPTIMISED, REFERENCE
 from packager.evaluation import Logits, logits
@@ -39,14 +40,14 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
 
     A variant that brings a network of its own is followed by its fp32 file, where the recipe does not list that.
     """
-    networks: dict[str, Network] = {}
+    made = networks(trained, bench)
+    if bench.apart is not None:
+        keys = tuple({trained.key, *(each.key for each in made.values())})
+        bench.apart.prepare(Start(recipe=bench.recipe, cache=str(bench.cache.folder), networks=keys))
     answers: dict[str, Logits] = {}
     found = list[Branch]()
     for variant in _variants(bench.recipe):
-        plan = codec.digest(variant.prune)
-        if plan not in networks:
-            networks[plan] = pruned(trained, variant.prune, bench) if variant.prune else trained
-        network = networks[plan]
+        network = made[codec.digest(variant.prune)]
         if network.key not in answers:
             answers[network.key] = logits(network, bench.splits.evaluation, bench.splits.preprocess)
         context = BuildContext(
@@ -64,6 +65,12 @@ def branches(trained: Network, bench: Workbench) -> tuple[Branch, ...]:
             bare = replace(context, title="", quantize=None)
             found.append(replace(found[-1], context=bare, asked=(REFERENCE.name,)))
     return tuple(found)
+
+
+def networks(trained: Network, bench: Workbench) -> dict[str, Network]:
+    """Return what each way of pruning leaves, by its digest: None's is the trained network. Raises StepError."""
+    plans = {codec.digest(each.prune): each.prune for each in _variants(bench.recipe)}
+    return {key: pruned(trained, plan, bench) if plan else trained for key, plan in plans.items()}
 
 
 def _variants(plan: recipe.Recipe) -> tuple[recipe.Variant, ...]:

@@ -61,14 +61,22 @@ class Cache:
     """A folder of finished steps. Deleting it costs nothing but time."""
 
     folder: Path
+    complete: bool = False
+    """Whether all is there: what is not is not made, but is a StepError."""
+
+    def holds(self, step: str, inputs: Mapping[str, object]) -> bool:
+        """Say whether a step has been made."""
+        return (self.folder / step / _key(step, inputs)).is_dir()
 
     def made(self, step: str, inputs: Mapping[str, object], make: Callable[[Path], None]) -> Found:
         """Return the files of a step, which `make` writes into a folder where they are not there yet.
 
         `inputs` are all that the result depends on. Raises StepError where the cache cannot be written.
         """
-        key = codec.digest({"step": step, "inputs": dict(inputs), "tool": tool_digest()})
+        key = _key(step, inputs)
         folder = self.folder / step / key
+        if self.complete and not folder.is_dir():
+            raise StepError(f"{step!r} comes out otherwise than before, or is gone from the cache")
         try:
             with _locked(folder):
                 if folder.is_dir():
@@ -85,6 +93,10 @@ class Cache:
             advice = "free some space, XDG_CACHE_HOME=another/folder, or --no-cache"
             raise StepError(what, where=str(self.folder), advice=advice) from None
         return Found(folder=folder, key=key, cached=False)
+
+
+def _key(step: str, inputs: Mapping[str, object]) -> str:
+    return codec.digest({"step": step, "inputs": dict(inputs), "tool": tool_digest()})
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import models
 import targets
 from packager import candidates, compatibility, data, optimise, options, recipe, recipe_file, results, writer
 from packager import tune as tuning
+from packager.apart import parent
 from packager.bundle_page import bundle_page
 from packager.cache import Cache, default_folder
 from packager.options import Options
@@ -98,12 +99,11 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
         atomic.check_destination(file)
     if request.results is not None:
         results.check(request.results)
-    # PyTorch takes seconds to load: a typing error is told before that.
-    with _patient_threads():
-        from packager import pipeline  # noqa: PLC0415
-
     reports = list[Report]()
-    with _cache(progress, keep=request.keep) as cache:
+    with _cache(progress, keep=request.keep) as cache, parent.opened(progress) as apart:
+        # PyTorch takes seconds to load: a typing error is told before that.
+        with _patient_threads():
+            from packager import pipeline  # noqa: PLC0415
         orders = [
             pipeline.PackOrder(
                 recipe=each,
@@ -112,6 +112,7 @@ def pack(request: Request, progress: Progress) -> Iterator[tuple[Path, Report]]:
                 cache=cache,
                 progress=progress,
                 save_weights=request.save_weights,
+                apart=apart,
             )
             for each in plans
         ]

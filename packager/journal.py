@@ -10,6 +10,13 @@ from runner.errors import EdgepackError, StepError
 from runner.packing import StepRecord
 from runner.progress import Progress
 
+SHOWN = f"{DEBUG}=1 shows where it happened"
+
+
+def unexpected(error: Exception) -> str:
+    """Return what is told of an error that no step knows of, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
 
 class Journal:
     """Writes down each step as it ends, and names it where it fails."""
@@ -32,8 +39,7 @@ class Journal:
         except Exception as error:
             if os.environ.get(DEBUG):
                 raise
-            what = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}{self._past()}"
-            raise StepError(what, where=name, advice=f"{DEBUG}=1 shows where it happened") from error
+            raise StepError(f"{unexpected(error)}{self._past()}", where=name, advice=SHOWN) from error
         record = StepRecord(step=name, duration_s=time.perf_counter() - began, cached=step.cached)
         self.records.append(record)
         self.say(name, "as before" if step.cached else f"{record.duration_s:.1f} s", step.note)

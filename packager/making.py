@@ -1,6 +1,7 @@
 """The artifacts of one target: made, run by the runner itself, held against the network in fp32 and the budget."""
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from packager import artifacts, budget, builders
 from packager.artifacts import Built
@@ -39,24 +40,36 @@ class Made:
         return self.built.file.stat().st_size
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Job:
+    """What is to be made of a network."""
+
+    candidate: Candidate
+    branch: Branch
+
+    @property
+    def name(self) -> str:
+        """The artifact's."""
+        return self.branch.context.artifact(self.candidate)
+
+
 def make(target: Target, prepared: Prepared) -> tuple[tuple[Made, ...], tuple[LeftOut, ...]]:
     """Make a target's artifacts; what cannot be made is left out with its reason.
 
     Raises StepError where the reference cannot be made, or nothing of all that was to be integers.
     """
     made, left_out, failures = list[Made](), list[LeftOut](), list[StepError]()
-    for branch in prepared.branches:
-        for candidate in branch.artifacts(target):
-            name = branch.context.artifact(candidate)
-            try:
-                made.append(_made(candidate, branch, target, prepared))
-            except StepError as error:
-                if name == REFERENCE.name:
-                    raise
-                left_out.append(_left_out(name, error))
-                # That fp32 is faster is what a search may come to, and no failure.
-                failures += [error] if candidate.precision in INTEGERS and candidate != OPTIMISED else []
-                prepared.journal.say(f"{target.name}: {name}", "left out", left_out[-1].what)
+    jobs = [Job(candidate=each, branch=branch) for branch in prepared.branches for each in branch.artifacts(target)]
+    for job, following in zip_longest(jobs, jobs[1:]):
+        try:
+            made.append(_made(job, following, target, prepared))
+        except StepError as error:
+            if job.name == REFERENCE.name:
+                raise
+            left_out.append(_left_out(job.name, error))
+            # That fp32 is faster is what a search may come to, and no failure.
+            failures += [error] if job.candidate.precision in INTEGERS and job.candidate != OPTIMISED else []
+            prepared.journal.say(f"{target.name}: {job.name}", "left out", left_out[-1].what)
     if failures and not any(each.built.artifact.precision in INTEGERS for each in made):
         raise failures[0]
     return tuple(made), tuple(left_out)
@@ -93,9 +106,10 @@ def _left_out(name: str, error: StepError) -> LeftOut:
     return LeftOut(name=name, what=cause.what, advice=cause.advice)
 
 
-def _made(candidate: Candidate, branch: Branch, target: Target, prepared: Prepared) -> Made:
-    plan, journal = prepared.bench.recipe, prepared.journal
-    name = f"{target.name}: {branch.context.artifact(candidate)}"
+def _made(job: Job, following: Job | None, target: Target, prepared: Prepared) -> Made:
+    """Make one, and have the following one begun while the runner answers."""
+    plan, journal, candidate, branch = prepared.bench.recipe, prepared.journal, job.candidate, job.branch
+    name = f"{target.name}: {job.name}"
     found = None
     with journal.step(name) as step:
         if plan.budget is not None and prepared.validation is not None and candidate.precision in INTEGERS:
@@ -105,6 +119,9 @@ def _made(candidate: Candidate, branch: Branch, target: Target, prepared: Prepar
             built = artifacts.build(candidate, branch.context, target)
         step.cached = built.cached
         step.note = f"{built.file.stat().st_size:,} bytes{_learned(built)}"
+    # What a budget tries next is known by the answers alone.
+    if following is not None and plan.budget is None:
+        artifacts.begin(following.candidate, following.branch.context, target)
     with journal.step(f"{name}: check") as step:
         examination = prepared.evaluation
         given = _answers(built, target, prepared, examination.questions)

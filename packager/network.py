@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
+from packager.apart import Apart
 from packager.cache import Cache, Found
 from packager.data import Splits
 from packager.distillation import Teacher
@@ -58,6 +59,8 @@ class Workbench:
     cache: Cache
     progress: Progress
     journal: Journal
+    apart: Apart | None = None
+    """Builds artifacts in a process of its own; None is: they are built in this one."""
 
     @property
     def example(self) -> Tensor:

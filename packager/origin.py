@@ -1,8 +1,9 @@
 """What everything else starts from: the data, read once, and the network, trained once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packager import builders, data, layers, model, network, pretrained
+from packager.apart import Apart
 from packager.cache import Cache
 from packager.data import Splits
 from packager.journal import Journal
@@ -29,11 +30,22 @@ class Origin:
     bench: Workbench
 
 
-def origin(plan: Recipe, cache: Cache, progress: Progress, *, searches: bool = False) -> Origin:
+def origin(
+    plan: Recipe, cache: Cache, progress: Progress, *, searches: bool = False, apart: Apart | None = None
+) -> Origin:
     """Read the data, load the model and train it, or find it trained before. Raises UsageError and StepError.
 
     A search finds its own prunings: that of the recipe is not rehearsed then.
     """
+    loaded, bench = opened(plan, cache, progress)
+    bench = replace(bench, apart=apart)
+    if plan.train is not None and plan.train.epochs:
+        _rehearse(loaded, bench, prunes=not searches)
+    return Origin(name=loaded.name, trained=network.trained(loaded, bench), bench=bench)
+
+
+def opened(plan: Recipe, cache: Cache, progress: Progress) -> tuple[LoadedModel, Workbench]:
+    """Read the data and load the model. Raises UsageError and StepError."""
     journal = Journal(progress)
     model.check(plan.model)
     journal.say("recipe", "", described(plan))
@@ -44,10 +56,7 @@ def origin(plan: Recipe, cache: Cache, progress: Progress, *, searches: bool = F
         loaded, splits = _loaded(plan, splits, progress)
         step.note = _size(loaded)
         _check_patterns(loaded, plan)
-    bench = Workbench(splits=splits, recipe=plan, cache=cache, progress=progress, journal=journal)
-    if plan.train is not None and plan.train.epochs:
-        _rehearse(loaded, bench, prunes=not searches)
-    return Origin(name=loaded.name, trained=network.trained(loaded, bench), bench=bench)
+    return loaded, Workbench(splits=splits, recipe=plan, cache=cache, progress=progress, journal=journal)
 
 
 def _rehearse(loaded: LoadedModel, bench: Workbench, *, prunes: bool) -> None:

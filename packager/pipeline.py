@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager import choosing, making, prepared, weights, writer
+from packager.apart import Apart
 from packager.cache import Cache
 from packager.making import Made
 from packager.optimise import search as optimising
@@ -34,6 +35,8 @@ class PackOrder:
     progress: Progress
     save_weights: Path | None = None
     """Where the trained network's weights go as well."""
+    apart: Apart | None = None
+    """Builds the artifacts in a process of its own; None is: they are built in this one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ def pack(order: PackOrder) -> Iterator[Packed]:
     """
     if order.save_weights is not None:
         weights.check_destination(order.save_weights)
-    start = origin(order.recipe, order.cache, order.progress)
+    start = origin(order.recipe, order.cache, order.progress, apart=order.apart)
     if order.save_weights is not None:
         with start.bench.journal.step("save weights") as step:
             weights.save(start.trained.module, order.save_weights)
@@ -70,6 +73,8 @@ def destination(output: Path, name: str, target: Target) -> Path:
 def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
     journal = shared.journal
     before = len(journal.records)
+    if shared.bench.apart is not None:
+        shared.bench.apart.rest()
     searched = optimising.search(target, shared)
     shared = searched.shared
     candidates, unmade = making.make(target, shared)

@@ -34,9 +34,9 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Do what stdin says."""
     order = decode(sys.stdin.read())
-    _die_with(order.parent)
+    die_with(order.parent)
     _pin(order.job.cpus)
-    with _claim_stdout() as stdout:
+    with claim_stdout() as stdout:
         try:
             result = _obey(order, stdout)
         except RuntimeUnavailable as error:
@@ -98,7 +98,7 @@ def _pin(cpus: tuple[int, ...]) -> None:
             os.sched_setaffinity(0, cpus)
 
 
-def _claim_stdout() -> TextIO:
+def claim_stdout() -> TextIO:
     """Return stdout for our lines alone, and lead to stderr whatever a runtime prints there."""
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -110,7 +110,7 @@ def _write_line(stdout: TextIO, line: Mapping[str, object]) -> None:
     stdout.flush()
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Ask Linux to kill this process when its parent dies, however that dies; it may have died already."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

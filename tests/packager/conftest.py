@@ -1,5 +1,6 @@
 """What the tests of the host side share: a small data set, a network that learned it, measuring that takes no time."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 
 import models
 from packager import data, recipe
+from packager.apart import parent
 from packager.data import Splits, embedded
 from packager.train import Job, train
 from runner.measure import session
@@ -24,6 +26,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `pack` build in the test's own process: it starts sooner, and a test can put a builder of its own in."""
+    monkeypatch.setattr(parent, "opened", lambda _: contextlib.nullcontext())
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,16 @@ def test_versions_are_those_of_the_libraries_that_are_installed(monkeypatch: pyt
     assert found["numpy"] == __import__("numpy").__version__
     monkeypatch.setattr(cache, "LIBRARIES", ("no-such-library", "numpy"))
     assert list(cache.versions()) == ["numpy"]
+
+
+def test_of_a_complete_cache_what_is_there_is_found_and_nothing_is_made(tmp_path: Path) -> None:
+    calls: list[Path] = []
+    found = made(tmp_path, {"seed": 0}, calls)
+    complete = Cache(folder=tmp_path / "cache", complete=True)
+    assert complete.made("train", {"seed": 0}, fail) == replace(found, cached=True)
+    with pytest.raises(StepError, match=r"^'train' comes out otherwise than before, or is gone from the cache$"):
+        complete.made("train", {"seed": 1}, fail)
+    assert [complete.holds("train", {"seed": seed}) for seed in (0, 1)] == [True, False]
 
 
 def test_a_step_that_fails_leaves_no_result_and_finds_its_checkpoint_again(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_ctrl_c_while_something_is_built_leaves_no_process_and_no_files(few_imag
 
     assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
     builder = int((tmp_path / "pid").read_text())
-    assert builder != process.pid
+    assert builder != process.pid, err
     with pytest.raises(ProcessLookupError):
         os.kill(builder, 0)
     assert list((tmp_path / "tmp").glob("edgepack-*")) == []

@@ -15,8 +15,8 @@ from runner.measure.latency import Plan
 from runner.measure.rounds import Course
 from runner.report import Latency
 
-FIRST_LOOK = Plan(processes=1, warmup_s=0.2, timed_s=0.4)
-SECOND_LOOK = Plan(processes=3, warmup_s=0.3, timed_s=0.7)
+FIRST_LOOK = Plan(processes=1, warmup_s=0.2, timed_s=0.4, least_samples=10)
+SECOND_LOOK = Plan(processes=3, warmup_s=0.3, timed_s=0.7, least_samples=30)
 HOPELESS = 1.5
 """After the first look, what takes so many times as long as the fastest is timed no more: processes' medians differ by
 less, and what is kept for its size or its answers needs no better figure."""

@@ -43,6 +43,8 @@ class Plan:
     until_precise: bool = True
     """Whether fewer are enough where these tell the median well enough. Where not, courses are judged side by side, and
     a round in which one lost its process is made up for by all."""
+    least_samples: int | None = None
+    """Of a process, however long they take; None: as many as a summary needs."""
 
 
 PLANS: Mapping[Effort, Plan] = MappingProxyType(

@@ -97,6 +97,7 @@ def time_in_rounds(
                     seed=drawn,
                     streams=course.scenario.streams,
                     slowdown=course.slowdown,
+                    least_samples=plan.least_samples,
                 )
                 time_once(course, turn, timing, instruments, advance)
             advance(int(turn < plan.processes), course.name)

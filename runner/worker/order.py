@@ -22,6 +22,8 @@ class Timing:
     """How many threads of the worker call at once, each in a session of its own."""
     slowdown: float = 0.0
     """By what share every call is made longer: what `selftest` injects, to see whether it is found."""
+    least_samples: int | None = None
+    """However long they take; None: as many as a summary needs, and each input at least once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -61,7 +61,8 @@ def time_calls(order: Order, timing: Timing, tell: Callable[[bool], None]) -> Ma
     run_peak, peak = peaks.end_phase(), peaks.overall()
     warm_ns = in_time_order(warm)
     calls = calls_per_sample(warm_ns, harness)
-    phase = Phase(seconds=timing.timed_s, least=max(LEAST_SAMPLES, len(inputs)), calls=calls)
+    least = timing.least_samples or max(LEAST_SAMPLES, len(inputs))
+    phase = Phase(seconds=timing.timed_s, least=least, calls=calls)
     tell(True)
     # Nothing but the calls of all streams lies between these two: throughput is what was done by this time.
     began = _border()

@@ -203,10 +203,10 @@ def test_it_is_told_whenever_a_round_is_over() -> None:
 def test_the_scenario_and_the_slowdown_reach_the_worker() -> None:
     slow = replace(course("a", Scenario(threads=3, batch=4, streams=2)), slowdown=0.05)
     fake = workers(a=STEADY)
-    time_all([slow], fake, Plan(processes=1, warmup_s=0.5, timed_s=2))
+    time_all([slow], fake, Plan(processes=1, warmup_s=0.5, timed_s=2, least_samples=7))
     ((job, timing),) = fake.timed
     assert (job.options.threads, job.batch) == (3, 4)
-    assert timing == Timing(warmup_s=0.5, timed_s=2, seed=timing.seed, streams=2, slowdown=0.05)
+    assert timing == Timing(warmup_s=0.5, timed_s=2, seed=timing.seed, streams=2, slowdown=0.05, least_samples=7)
 
 
 def test_the_wait_for_a_machine_that_is_hot_is_kept_with_the_process() -> None:

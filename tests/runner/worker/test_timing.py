@@ -120,8 +120,8 @@ BRIEF = Timing(warmup_s=0, timed_s=0, seed=3)
 
 
 def test_a_first_look_takes_as_few_samples_as_it_is_told(runtime: FakeRuntime, job: Job) -> None:
-    process, logits = timed(job, replace(BRIEF, least_samples=7))
-    assert (len(process.samples_ns), len(logits)) == (7, min(7, len(rotation(job, BRIEF.seed))))
+    process, _ = timed(job, replace(BRIEF, least_samples=20))
+    assert len(process.samples_ns) == 20
 
 
 def test_import_load_and_first_inference_are_taken_apart_from_the_timed_calls(runtime: FakeRuntime, job: Job) -> None:

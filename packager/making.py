@@ -1,6 +1,7 @@
 """The artifacts of one target: made, run by the runner itself, held against the network in fp32 and the budget."""
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from packager import artifacts, budget, builders
 from packager.artifacts import Built
@@ -59,12 +60,9 @@ def make(target: Target, prepared: Prepared) -> tuple[tuple[Made, ...], tuple[Le
     """
     made, left_out, failures = list[Made](), list[LeftOut](), list[StepError]()
     jobs = [Job(candidate=each, branch=branch) for branch in prepared.branches for each in branch.artifacts(target)]
-    # What a budget tries is known by the answers alone; all else is built while the runner answers.
-    for job in jobs if prepared.bench.recipe.budget is None else ():
-        artifacts.begin(job.candidate, job.branch.context, target)
-    for job in jobs:
+    for job, following in zip_longest(jobs, jobs[1:]):
         try:
-            made.append(_made(job, target, prepared))
+            made.append(_made(job, following, target, prepared))
         except StepError as error:
             if job.name == REFERENCE.name:
                 raise
@@ -108,7 +106,8 @@ def _left_out(name: str, error: StepError) -> LeftOut:
     return LeftOut(name=name, what=cause.what, advice=cause.advice)
 
 
-def _made(job: Job, target: Target, prepared: Prepared) -> Made:
+def _made(job: Job, following: Job | None, target: Target, prepared: Prepared) -> Made:
+    """Make one, and have the following one begun while the runner answers."""
     plan, journal, candidate, branch = prepared.bench.recipe, prepared.journal, job.candidate, job.branch
     name = f"{target.name}: {job.name}"
     found = None
@@ -120,6 +119,9 @@ def _made(job: Job, target: Target, prepared: Prepared) -> Made:
             built = artifacts.build(candidate, branch.context, target)
         step.cached = built.cached
         step.note = f"{built.file.stat().st_size:,} bytes{_learned(built)}"
+    # What a budget tries next is known by the answers alone.
+    if following is not None and plan.budget is None:
+        artifacts.begin(following.candidate, following.branch.context, target)
     with journal.step(f"{name}: check") as step:
         examination = prepared.evaluation
         given = _answers(built, target, prepared, examination.questions)

@@ -183,7 +183,11 @@ def missed(reports: Sequence[Report]) -> bool:
     """Say whether a budget was not held, or what it was for is not there at all."""
     return any(
         not all(record.holds for record in packing.budgets)
-        or (packing.budgets and any(f"-{each.name}".endswith(OF_BUDGETS) for each in packing.left_out))
+        or (
+            packing.budgets
+            and not packing.contenders  # of which a choice leaves most out
+            and any(f"-{each.name}".endswith(OF_BUDGETS) for each in packing.left_out)
+        )
         for packing in (report.packing for report in reports)
         if packing
     )

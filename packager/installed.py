@@ -9,10 +9,5 @@ from runner.manifest import Format
 def hold(form: Format, *packages: str) -> None:
     """Raise StepError where a package is missing that makes files of a format."""
     if absent := [name for name in packages if find_spec(name) is None]:
-        raise missing(form, *absent)
-
-
-def missing(form: Format, *packages: str) -> StepError:
-    """Return the error of packages that are missing."""
-    what = f"{' and '.join(packages)} {'are' if packages[1:] else 'is'} not installed"
-    return StepError(what, advice=f"pip install 'edgepack[pack-{form}]'")
+        what = f"{' and '.join(absent)} {'are' if absent[1:] else 'is'} not installed"
+        raise StepError(what, advice=f"pip install 'edgepack[pack-{form}]'")

@@ -92,7 +92,7 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
                 steps=(*shared.shared, *journal.records[before:]),
                 networks=shared.networks,
                 sensitivity=damages,
-                budgets=_budgets(choice.made) or _budgets(candidates),
+                budgets=_budgets(choice.made, candidates),
                 optimised=searched.records,
                 left_out=left_out,
                 contenders=choice.contenders,
@@ -105,9 +105,11 @@ def _pack_for(target: Target, shared: Prepared, output: Path) -> Packed:
     return Packed(path=path, report=report)
 
 
-def _budgets(made: tuple[Made, ...]) -> tuple[BudgetRecord, ...]:
-    """Return how artifacts came to hold the budget: of all that were made, where none is kept that has one."""
-    return tuple(each.record for each in made if each.record)
+def _budgets(kept: tuple[Made, ...], made: tuple[Made, ...]) -> tuple[BudgetRecord, ...]:
+    """Return how artifacts came to hold the budget: where none is kept that has one, those that held it, or all."""
+    whole = [each.record for each in made if each.record]
+    held = [each for each in whole if each.holds]
+    return tuple(each.record for each in kept if each.record) or tuple(held or whole)
 
 
 def _manifest(target: Target, shared: Prepared, made: tuple[Made, ...], left_out: tuple[LeftOut, ...]) -> Manifest:

@@ -18,7 +18,7 @@ def load(
 
     `prefer` is the name of an artifact, or a report of this bundle whose fastest is meant: `bench-runner` writes one.
     Without it the host's report decides, as far as its latencies say something of this machine. What cannot be had
-    gives way to the next, and `choice` says why. An artifact that no report of this very machine has timed answers in
+    gives way to the next, and `choice` says why. An artifact that no report of such a machine has timed answers in
     a process of its own first, so that one that kills its process does not end the caller's: measured once by
     `bench-runner`, it is loaded sooner. `threads` are those of the report that is preferred, or as many as
     there are usable CPUs.

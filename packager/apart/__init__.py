@@ -99,7 +99,7 @@ class Apart(Protocol):
         """Have the networks of another recipe made again, without waiting for them."""
 
     def rest(self) -> None:
-        """Wait until nothing is done there: what runs meanwhile would disturb what is timed."""
+        """Wait until the networks are there: what is done meanwhile would disturb what is timed."""
 
     def begin(self, order: Order) -> None:
         """Have an artifact built, without waiting for it; once, however often it is asked for."""

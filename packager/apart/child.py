@@ -5,24 +5,20 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
 
 from packager.apart import Advanced, Line, Opened, Told
 from runner import codec
 from runner.progress import Advance
-from runner.worker import claim_stdout, die_with
+from runner.worker import claim_stdout, die_with, go_first
 
 TELL_S = 0.1
-SACRIFICE = "500"
-"""Of 1000: added to what Linux goes by when it chooses whom to kill for memory, so that it is not the pack."""
 
 
 def main(parent: int) -> None:
     """Do what stdin says."""
     die_with(parent)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(SACRIFICE, encoding="ascii")
+    go_first()
     with claim_stdout() as stdout:
         from packager.apart import remade  # noqa: PLC0415 - heavy, and it may print
 
@@ -66,6 +62,8 @@ class Relay:
         try:
             yield advance
         finally:
+            if untold:
+                self.tell(Line(advanced=Advanced(task=number, steps=untold, note="")))
             self.tell(Line(closed=number))
 
     def say(self, message: str) -> None:

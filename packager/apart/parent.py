@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -51,6 +52,8 @@ class Workshop:
         self._start: Start | None = None
         self._ready = False
         self._begun: list[Order] = []
+        self._tried: list[Order] = []
+        """Those that get no other chance."""
 
     def prepare(self, start: Start) -> None:
         """Have the networks of another recipe made again, without waiting for them."""
@@ -68,7 +71,7 @@ class Workshop:
         self._ready = line is not None and bool(line.ready)
         if not self._ready:
             if line is None:
-                self._progress.say(f"{HERE}: the other {self._child.death()[0]}")
+                self._progress.say(f"{HERE}: the other {self._child.death().how}")
             self._begun.clear()
             self.close()
 
@@ -97,24 +100,39 @@ class Workshop:
         self.rest()
         if self._child is None:
             return False
-        del self._begun[0]
+        order = self._begun.pop(0)
         line = self._child.heard(self._progress)
         if line is None:
-            how, advice = self._child.death()
+            death = self._child.death()
+            if death.by_chance and order not in self._tried:
+                # It may have been killed while it stood idle, for what another process has taken.
+                self._tried.append(order)
+                self._again(order)
+                return self._outcome()
             self._again()
-            raise StepError(f"its converter {how}", advice=advice)
+            raise StepError(f"its converter {death.how}", advice=death.advice)
         if line.failed is not None:
             raise StepError(line.failed.what, where=line.failed.where, advice=line.failed.advice)
         return line.built
 
-    def _again(self) -> None:
+    def _again(self, *first: Order) -> None:
         """Start anew, and go on with what was begun behind that of which it died."""
-        begun, start = self._begun, self._start
+        begun, start = [*first, *self._begun], self._start
         self.close()
         if start is not None:
             self.prepare(start)
         for order in begun:
             self.begin(order)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Death:
+    """What a process died of."""
+
+    how: str
+    advice: str
+    by_chance: bool = False
+    """Whether it need not be its own doing."""
 
 
 class _Child:
@@ -161,17 +179,20 @@ class _Child:
                     return line
         return None
 
-    def death(self) -> tuple[str, str]:
-        """Return what it died of, and what to do about it."""
+    def death(self) -> _Death:
+        """Return what it died of."""
         status = self._process.wait()
         if status < 0:
             number = signal.Signals(-status)
-            return f"was ended by {number.name}{MEANINGS.get(number, '')}", ADVICE.get(number, OTHERS)
-        last = b""
+            how = f"was ended by {number.name}{MEANINGS.get(number, '')}"
+            return _Death(how=how, advice=ADVICE.get(number, OTHERS), by_chance=number == signal.SIGKILL)
+        last = b"it left no word"
         if self._stderr is not None:
             self._stderr.seek(0)
             last = next(reversed(self._stderr.read().strip().splitlines()), b"")
-        return f"ended with status {status}: {last.decode(errors='replace') or 'it left no word'}", OTHERS
+        return _Death(
+            how=f"ended with status {status}: {last.decode(errors='replace') or 'it left no word'}", advice=OTHERS
+        )
 
     def close(self) -> None:
         """End it, and whatever it has started: a compiler and the like."""

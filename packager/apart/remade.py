@@ -13,7 +13,7 @@ from packager.cache import Cache
 from packager.journal import Journal
 from packager.network import Network, Workbench
 from runner.edge import DEBUG
-from runner.errors import EdgepackError, StepError
+from runner.errors import EdgepackError, StepError, innermost
 from runner.progress import Progress, Silent
 
 ANOTHER = "it comes out otherwise each time, as one does whose random weights follow from no seed"
@@ -32,20 +32,20 @@ def bench(start: Start, progress: Progress) -> Bench | None:
     try:
         return _remade(start, progress)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything, at the second time too
-        progress.say(f"{HERE}: the network cannot be made again: {_failed(error).what}")
+        progress.say(f"{HERE}: the network cannot be made again: {_failed(innermost(error, StepError)).what}")
         return None
 
 
 def build(order: Order, on: Bench) -> Failed | None:
     """Build an artifact into the cache, and return how it failed if it did."""
-    context = BuildContext(
-        name=order.variant,
-        network=on.networks[order.network],
-        teacher=on.networks[order.teacher],
-        quantize=order.quantize,
-        bench=replace(on.work, recipe=order.recipe),
-    )
     try:
+        context = BuildContext(
+            name=order.variant,
+            network=on.networks[order.network],
+            teacher=on.networks[order.teacher],
+            quantize=order.quantize,
+            bench=replace(on.work, recipe=order.recipe),
+        )
         artifacts.build(order.candidate, context, order.target)
     except Exception as error:  # noqa: BLE001 - converters may raise anything
         if os.environ.get(DEBUG):

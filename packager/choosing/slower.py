@@ -25,12 +25,15 @@ def slower(costs: Mapping[str, Cost], integers: Collection[str]) -> dict[str, st
 def doubtful(costs_ns: Mapping[str, float], integers: Collection[str], hopeless: float) -> set[str]:
     """Return what one look is not enough for to say which of `integers` are slower than the fastest of the others.
 
-    Of what takes `hopeless` times as long it is.
+    Of what takes `hopeless` times as long it is, and so of what takes that much less.
     """
     floats = [name for name in costs_ns if name not in integers]
     if not floats:
         return set()
     best = min(floats, key=costs_ns.__getitem__)
-    above = {name for name in integers if name in costs_ns and costs_ns[name] > costs_ns[best]}
-    near = {name for name in above if costs_ns[name] <= hopeless * costs_ns[best]}
+    near = {
+        name
+        for name in integers
+        if name in costs_ns and costs_ns[best] / hopeless < costs_ns[name] <= hopeless * costs_ns[best]
+    }
     return {best, *near} if near else set()

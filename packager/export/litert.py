@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from packager import installed
 from packager.export import Exported
 from packager.failing_layer import ADVICE, failing_layer
-from packager.installed import missing
 from packager.quiet import silence
 from runner.errors import StepError, first_line
 
@@ -22,6 +22,7 @@ def convert(module: nn.Module, example: Tensor) -> bytes:
 
     Takes N x C x H x W and returns logits, both float32. Raises StepError naming the layer that cannot be converted.
     """
+    installed.hold("litert", "litert_torch")
     # Not the caller's own: the converter traces it.
     network = copy.deepcopy(module).eval()
     with silence(), torch.no_grad():
@@ -32,8 +33,6 @@ def convert(module: nn.Module, example: Tensor) -> bytes:
 
             litert_torch.config.show_progress = False
             return improved(litert_torch.convert(network, (example,)).model_content())
-        except ImportError as error:
-            raise missing("litert", error.name or first_line(error)) from error
         except Exception as error:
             layer = failing_layer(module, lambda each: torch.export.export(each, (example,)))
             what = f"litert-torch cannot convert the network, in {layer}: {first_line(error)}"

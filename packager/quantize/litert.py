@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from packager.installed import missing
+from packager import installed
 from packager.quantize import Order
 from packager.quantize.refused import refused
 from packager.quiet import silence
-from runner.errors import StepError, first_line
+from runner.errors import StepError
 
 CANNOT = "ai-edge-quantizer cannot quantize the network"
 WAY_OUT = "leave the layer in fp32, with --keep-fp32, or int8.litert out"
@@ -27,13 +27,11 @@ def quantize(content: bytes, module: nn.Module, order: Order) -> bytes:
 
     Raises StepError where a range is not finite, or `keep_fp32` names no layer.
     """
-    try:
-        from ai_edge_quantizer import qtyping, quantizer, recipe_manager  # noqa: PLC0415 - heavy
+    installed.hold("litert", "ai_edge_quantizer")
+    from ai_edge_quantizer import qtyping, quantizer, recipe_manager  # noqa: PLC0415 - heavy
 
-        from packager.export.litert_graph import Graph  # noqa: PLC0415 - as above
-        from packager.quantize import litert_layers, litert_ranges  # noqa: PLC0415 - as above
-    except ImportError as error:
-        raise missing("litert", error.name or first_line(error)) from error
+    from packager.export.litert_graph import Graph  # noqa: PLC0415 - as above
+    from packager.quantize import litert_layers, litert_ranges  # noqa: PLC0415 - as above
 
     graph = Graph(content)
     kept = litert_layers.kept(graph, module, order)

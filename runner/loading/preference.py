@@ -35,7 +35,8 @@ def preference(bundle: Bundle, prefer: str | Path | Report | None) -> Preference
     if isinstance(prefer, Report):
         if report.seal(prefer).digest != prefer.digest:
             what = "its digest does not fit its content: it was altered after it was measured"
-            raise ReportError(what, where="prefer", advice="runner.report.load, or measure again with `bench-runner`")
+            advice = "runner.report_reader.load, or measure again with `bench-runner`"
+            raise ReportError(what, where="prefer", advice=advice)
         return _of_report(bundle, prefer, "the report")
     if isinstance(prefer, str) and bundle.manifest.artifact(prefer):
         return Preference(name=prefer)

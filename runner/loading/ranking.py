@@ -13,6 +13,8 @@ from runner.manifest import Artifact, Target
 from runner.report import ArtifactReport, Report
 
 RULE = "integers first, where this CPU gains by them, then by what the runtimes are known for on such a machine"
+ALIKE = 0.95
+"""Of the memory of another machine of the same kind: kernels keep some, not all alike."""
 RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "aarch64": ("litert", "executorch", "onnx", "openvino", "torchscript"),
@@ -53,9 +55,15 @@ def ranking(bundle: Bundle, wanted: Preference, facts: DeviceFacts) -> tuple[Can
 def _ran_here(found: Report, facts: DeviceFacts) -> Iterator[str]:
     """Yield the artifacts that were timed on this very machine, each by the runtime that is on it now."""
     theirs = found.device
-    if (theirs.cpu, theirs.machine, theirs.features) == (facts.cpu, facts.machine, facts.features):
-        same = {each.format for each in theirs.runtimes if each in facts.runtimes}
-        yield from (each.name for each in found.artifacts if each.latency and each.format in same)
+    if (theirs.cpu, theirs.machine, theirs.features) != (facts.cpu, facts.machine, facts.features):
+        return
+    # On a smaller board of the same kind it may run out of memory.
+    if theirs.memory_bytes is None or facts.memory_bytes is None or facts.memory_bytes < theirs.memory_bytes * ALIKE:
+        return
+    same = {each.format for each in theirs.runtimes if each in facts.runtimes}
+    for each in found.artifacts:
+        if each.latency and not each.latency.failures and each.format in same:
+            yield each.name
 
 
 def _preferred(bundle: Bundle, wanted: Preference, facts: DeviceFacts) -> Iterator[Candidate]:

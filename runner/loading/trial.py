@@ -1,5 +1,6 @@
 """Run an artifact in a process of its own first: one that kills its process shall not take the caller's along."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from runner.workers import WORKERS
 
 def outlive(bundle: Bundle, artifact: Artifact, file: Path, options: Options) -> None:
     """Let a worker answer a few samples. Raises MeasurementError where it dies of them, and RuntimeUnavailable."""
+    if getattr(sys, "frozen", False) or not sys.executable:
+        raise _cannot(bundle, "this program is no Python that another could be started with")
     inputs = bundle.locate(INPUTS)
     job = Job(
         file=file.absolute(),
@@ -27,6 +30,9 @@ def outlive(bundle: Bundle, artifact: Artifact, file: Path, options: Options) ->
     except MeasurementError as error:
         raise MeasurementError(f"tried in a process of its own: {error.what}", advice=error.advice) from None
     except OSError as error:
-        what = f"no process can be started to try it in: {error.strerror or error}"
-        advice = f"bench-runner {bundle.path} -o report.json, and prefer='report.json'"
-        raise RuntimeUnavailable(what, advice=advice) from None
+        raise _cannot(bundle, error.strerror or str(error)) from None
+
+
+def _cannot(bundle: Bundle, why: str) -> RuntimeUnavailable:
+    what = f"no process can be started to try it in: {why}"
+    return RuntimeUnavailable(what, advice=f"bench-runner {bundle.path} -o report.json, and prefer='report.json'")

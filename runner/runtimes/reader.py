@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from runner import install
 from runner.errors import RuntimeUnavailable
 
 
@@ -43,7 +44,7 @@ class Reader:
         return f"pack it again: it was made with {self.package} {_public(made_with)}, which is no newer"
 
     def _install(self, least: str) -> str:
-        return f"pip install '{self.package}>={least}'"
+        return install.command((f"{self.package}>={least}",), install.here())
 
 
 def _public(version: str) -> str:

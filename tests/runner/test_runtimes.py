@@ -20,6 +20,7 @@ from runner.errors import RuntimeUnavailable
 from runner.runtimes import KNOWN, Known, Options, Placement, installed_version, onnx, torchscript
 from tests import networks
 
+PIP = f"{sys.executable} -m pip install"
 INPUTS = networks.PREPROCESS.apply(networks.inputs(5))
 EXPECTED = networks.expected_logits(networks.inputs(5))
 
@@ -94,7 +95,7 @@ def test_an_opset_of_the_future_is_refused_with_the_version_that_made_it(tmp_pat
     path = networks.write_onnx(tmp_path / "future.onnx", opset=99)
     what = f"future.onnx: {ORT} cannot load it: it has opset 99, and this one reads up to 26"
     assert _refusal(path, "99.1.0") == (
-        f"{what}\n  try: onnxruntime 99.1.0, which it was made with, or later: pip install 'onnxruntime>=99.1.0'"
+        f"{what}\n  try: onnxruntime 99.1.0, which it was made with, or later: {PIP} 'onnxruntime>=99.1.0'"
     )
     for no_newer in (None, "1.2.0"):
         assert _refusal(path, no_newer) == (
@@ -120,11 +121,11 @@ def test_what_an_older_onnx_runtime_says_is_answered_with_the_first_that_reads_i
     error = onnx._unreadable(Path("int8.onnx"), opset, Options(threads=1, made_with="1.31.1"))
     assert str(error) == (
         f"int8.onnx: {ORT} cannot load it: it has opset 21, and this one reads up to 20"
-        "\n  try: onnxruntime 1.18 or later, which reads that: pip install 'onnxruntime>=1.18'"
+        f"\n  try: onnxruntime 1.18 or later, which reads that: {PIP} 'onnxruntime>=1.18'"
     )
     ir = RuntimeError("Unsupported model IR version: 10, max supported IR version: 9")
     assert onnx._unreadable(Path("int8.onnx"), ir, Options(threads=1)).advice == (
-        "onnxruntime 1.18 or later, which reads that: pip install 'onnxruntime>=1.18'"
+        f"onnxruntime 1.18 or later, which reads that: {PIP} 'onnxruntime>=1.18'"
     )
 
 
@@ -153,14 +154,14 @@ def test_a_torchscript_file_of_a_later_format_is_refused_with_the_version_that_m
     what, advice = found.split("\n")
     assert what.startswith(f"future.pt: torch {torch.__version__} cannot load it: ")
     assert "Attempted to read a PyTorch file with version 99, but the maximum supported version" in what
-    assert advice == "  try: torch 99.1.0, which it was made with, or later: pip install 'torch>=99.1.0'"
+    assert advice == f"  try: torch 99.1.0, which it was made with, or later: {PIP} 'torch>=99.1.0'"
 
 
 def test_a_torchscript_operator_of_the_future_is_refused_likewise(tmp_path: Path) -> None:
     path = _torchscript_with(tmp_path / "future.pt", ".py", b"torch.relu", b"torch.relx")
     what = f"future.pt: torch {torch.__version__} cannot load it: Unknown builtin op: aten::relx."
     assert _refusal(path, "99.1.0") == (
-        f"{what}\n  try: torch 99.1.0, which it was made with, or later: pip install 'torch>=99.1.0'"
+        f"{what}\n  try: torch 99.1.0, which it was made with, or later: {PIP} 'torch>=99.1.0'"
     )
     assert _refusal(path, "2.1.0") == (f"{what}\n  try: pack it again: it was made with torch 2.1.0, which is no newer")
     assert _refusal(path, None) == f"{what}\n  try: torch newer than {torch.__version__}, or pack it again"

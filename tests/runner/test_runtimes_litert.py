@@ -13,6 +13,7 @@ from runner.errors import RuntimeUnavailable
 from runner.runtimes import Options, Profiling, installed_version, litert
 from tests import litert_files, networks
 
+PIP = f"{sys.executable} -m pip install"
 INPUTS = networks.PREPROCESS.apply(networks.inputs(5))
 EXPECTED = networks.expected_logits(networks.inputs(5))
 VERSION = metadata.version("ai-edge-litert")
@@ -91,7 +92,7 @@ def test_a_cut_file_is_refused(file: Path) -> None:
         litert.load(file, Options(threads=1))
 
 
-FUTURE = "ai-edge-litert 99.1.0, which it was made with, or later: pip install 'ai-edge-litert>=99.1.0'"
+FUTURE = f"ai-edge-litert 99.1.0, which it was made with, or later: {PIP} 'ai-edge-litert>=99.1.0'"
 
 
 def test_operators_of_the_future_are_refused_with_the_version_that_has_them(tmp_path: Path) -> None:

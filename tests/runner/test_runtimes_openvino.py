@@ -15,6 +15,7 @@ from runner.errors import RuntimeUnavailable
 from runner.runtimes import Options, Profiling, openvino
 from tests import networks
 
+PIP = f"{sys.executable} -m pip install"
 INPUTS = networks.PREPROCESS.apply(networks.inputs(5))
 EXPECTED = networks.expected_logits(networks.inputs(5))
 ONE = Options(threads=1)
@@ -153,7 +154,7 @@ def test_a_network_of_a_newer_openvino_is_refused_with_the_version_that_made_it(
     assert str(caught.value) == (
         f"changed.zip: OpenVINO {openvino.VERSION} cannot load it: "
         "Opset opset1 doesn't contain the operation with type: Convolution2099\n"
-        "  try: openvino 2099.1.0, which it was made with, or later: pip install 'openvino>=2099.1.0'"
+        f"  try: openvino 2099.1.0, which it was made with, or later: {PIP} 'openvino>=2099.1.0'"
     )
 
 

@@ -31,8 +31,9 @@ def test_floats_may_be_as_slow_as_they_are_and_integers_alone_have_nothing_to_be
     assert slower({"int8.onnx": FP32, "int8.litert": FP16}, INTEGERS) == {}
 
 
-def test_integers_that_look_slower_are_doubtful_together_with_the_float_unless_they_are_hopeless() -> None:
+def test_integers_that_look_about_as_slow_are_doubtful_together_with_the_float_unless_they_are_hopeless() -> None:
     costs_ns = {"fp32.onnx": 100.0, "fp16.onnx": 120.0, "int8.onnx": 150.0, "int8.litert": 201.0}
     assert doubtful(costs_ns, INTEGERS, 2.0) == {"fp32.onnx", "int8.onnx"}
-    assert doubtful(costs_ns | {"int8.onnx": 99.0}, INTEGERS, 2.0) == set()
+    assert doubtful(costs_ns | {"int8.onnx": 51.0}, INTEGERS, 2.0) == {"fp32.onnx", "int8.onnx"}
+    assert doubtful(costs_ns | {"int8.onnx": 50.0}, INTEGERS, 2.0) == set()
     assert doubtful({"int8.onnx": 150.0}, INTEGERS, 2.0) == set()

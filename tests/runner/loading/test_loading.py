@@ -1,5 +1,6 @@
 """`runner.load` returns what runs here and is right; what is missing or wrong gives way, and the choice says why."""
 
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_a_file_that_this_runtime_cannot_read_is_passed_over_and_the_version_tha
     assert passed.line.startswith("broken.onnx: ONNX Runtime ")
     assert " cannot load it: " in passed.line
     assert passed.error.advice == (
-        "onnxruntime 99.1.0, which it was made with, or later: pip install 'onnxruntime>=99.1.0'"
+        f"onnxruntime 99.1.0, which it was made with, or later: {sys.executable} -m pip install 'onnxruntime>=99.1.0'"
     )
 
 

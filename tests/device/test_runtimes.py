@@ -52,15 +52,20 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def answers(board: Board, bundle: Bundle, name: str) -> NDArray[np.float32]:
     """Return what an artifact says on a board to all samples of the bundle."""
     board.has("numpy", *ARTIFACTS[name])
+    chosen, words, logits = loaded(board, bundle, name)
+    assert chosen == name, words
+    return logits
+
+
+def loaded(board: Board, bundle: Bundle, name: str) -> tuple[str, str, NDArray[np.float32]]:
+    """Return which artifact a board loads where one is preferred, why, and what it says to all samples."""
     copied, written = board.home / "net.edgepack", board.home / "logits.npy"
     copied.write_bytes(bundle.path.read_bytes())
     try:
         told = board.ssh("python3 -", given=PROGRAM.format(name=name))
         assert told.returncode == 0, told.stderr
         chosen, words = json.loads(told.stdout)
-        assert chosen == name, words
-        logits: NDArray[np.float32] = np.load(written)
-        return logits
+        return chosen, words, np.load(written)
     finally:
         copied.unlink()
         written.unlink(missing_ok=True)
@@ -77,6 +82,14 @@ def test_executorch_answers_with_the_same_bits_as_on_the_host_where_there_is_a_d
     pi5: Board, bundle: Bundle
 ) -> None:
     assert np.array_equal(answers(pi5, bundle, "int8.executorch"), bundle.reference()["int8.executorch"])
+
+
+def test_what_kills_its_process_for_want_of_a_dot_product_is_passed_over(pi4: Board, bundle: Bundle) -> None:
+    pi4.has("numpy", *ARTIFACTS["int8.executorch"], *ARTIFACTS["int8.litert"])
+    chosen, words, logits = loaded(pi4, bundle, "int8.executorch")
+    assert chosen == "int8.litert"
+    assert "passed over int8.executorch: tried in a process of its own: the worker was ended by SIGILL" in words
+    assert np.array_equal(logits, bundle.reference()["int8.litert"])
 
 
 @pytest.mark.parametrize("board", [0, 1], ids=["pi5", "pi4"])
